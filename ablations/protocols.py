@@ -1,0 +1,63 @@
+"""Protocols: data, recipe and input size under one name. Imports pydantic only."""
+
+from pydantic import PositiveInt
+
+from ablations.arm import Arm
+from cnnkit.recipe import Recipe
+from cnnkit.spec import BASELINE, ConvNetSpec, Spec
+
+
+class Split(Spec):
+    """How many images of each set are used, stratified; None uses all, and so does a number above what there is."""
+
+    train: PositiveInt | None = None
+    """Training images, a multiple of the number of classes."""
+    validation: PositiveInt | None = None
+    """Validation images, a multiple of the number of classes."""
+    test: PositiveInt | None = None
+    """Test images, a multiple of the number of classes."""
+
+
+class Protocol(Spec):
+    """What every arm of a study has in common, unless the arm's factor is to change it."""
+
+    name: str
+    """The name for the command line."""
+    purpose: str
+    """One line: what it is for and what it costs."""
+    spec: ConvNetSpec = BASELINE
+    """The baseline network, at the protocol's input size."""
+    recipe: Recipe = Recipe()
+    """How the baseline is trained."""
+    split: Split = Split()
+    """How much of the data is used."""
+
+    def baseline(self) -> Arm:
+        """The arm that the others are compared with."""
+        return Arm(name="baseline", spec=self.spec, recipe=self.recipe, is_baseline=True)
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="documented",
+            purpose="the documented study: 224 pixels, 40,000 images, 5 epochs, fp32; hours a cell without a GPU",
+        ),
+        Protocol(
+            name="quick",
+            purpose="64 pixels, 8,000 images, 5 epochs, bf16; about 2 minutes a cell and core on a laptop",
+            spec=BASELINE.vary(image_size=64),
+            recipe=Recipe(precision="bf16"),
+            split=Split(train=8_000),
+        ),
+        Protocol(
+            name="smoke",
+            purpose="64 pixels, 500 images, 2 epochs, bf16; a few seconds a cell, to see that everything runs",
+            spec=BASELINE.vary(image_size=64),
+            recipe=Recipe(precision="bf16", epochs=2),
+            split=Split(train=500, validation=200, test=500),
+        ),
+    )
+}
+"""Every protocol by its name."""

@@ -1,0 +1,125 @@
+"""What a network is, as a value: the spec from which `cnnkit.model.build` makes a module.
+
+Only pydantic is imported here, so that specs, grids and help texts are there at once.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+# Names that timm's activation factory knows and that have no parameters of their own.
+Activation = Literal[
+    "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "gelu_tanh", "quick_gelu", "silu", "mish",
+    "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "hard_mish", "identity",
+]  # fmt: skip
+
+# Non-decreasing functions commute with the maximum: max(f(a), f(b)) = f(max(a, b)). For these the activation runs
+# after the pooling, on a quarter of the elements, and the function is the same.
+COMMUTES_WITH_MAX = frozenset({"relu", "relu6", "leaky_relu", "identity"})
+
+
+class Spec(BaseModel):
+    """A frozen value with a closed set of fields: a misspelt field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def vary(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again.
+
+        Raises: ValidationError: a field does not exist, or the result is not a valid spec.
+        """
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+    def changed_fields(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, as JSON values: what identifies the spec.
+
+        A field that is added later, with the old behaviour as its default, changes nothing here.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def one_sentence(error: ValidationError) -> str:
+    """The first problem of a validation error in one sentence: which field, what is wrong, what was given."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: {error.title} has no such field"
+    return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+
+
+class ConvNetSpec(Spec):
+    """A plain CNN: blocks that each halve height and width, then a classifier.
+
+    A block is `convs_per_block` times (convolution, batch norm, activation) and a 2x2 max pooling. The classifier is
+    a hidden fully connected layer with activation and dropout, and a fully connected layer to the classes.
+    The defaults are the documented baseline.
+
+    Raises: ValidationError: the network cannot be built; the message names the block and the size.
+    """
+
+    image_size: PositiveInt = 224
+    """Height and width of the (square) input, in pixels."""
+    in_channels: PositiveInt = 3
+    """Channels of the input."""
+    num_classes: PositiveInt = 10
+    """Number of classes, the length of a logit vector."""
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (32, 64, 128, 256)
+    """Channels of each block, one entry per block."""
+    convs_per_block: PositiveInt = 1
+    """Convolutions in each block."""
+    kernel_size: PositiveInt = 3
+    """Height and width of every convolution's kernel, an odd number of pixels; the padding keeps the map's size."""
+    batch_norm: bool = True
+    """Batch normalisation after every convolution; without it, convolutions have a bias instead."""
+    residual: bool = False
+    """A link around each block's convolutions: the identity, or a 1x1 projection where the width changes."""
+    activation: Activation = "relu"
+    """Non-linearity after every convolution and after the hidden layer, by timm's name."""
+    head: Literal["flatten", "pool"] = "flatten"
+    """What the classifier sees: every position of the last map, or averages over a fixed grid."""
+    pool_size: PositiveInt = 1
+    """Rows and columns of the grid of `head=pool`; 1 is global average pooling. Left alone by `head=flatten`."""
+    hidden_width: Annotated[int, Field(ge=0)] = 512
+    """Units of the hidden fully connected layer; 0 leaves the layer out."""
+    dropout: Probability = 0.5
+    """Probability that a feature is dropped before the last layer; 0 turns dropout off."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd so that the padding keeps the map's size, got {self.kernel_size}")
+        size = self.image_size
+        for block, _ in enumerate(self.widths, start=1):
+            if size < 2:
+                raise ValueError(
+                    f"block {block} of {len(self.widths)} would pool a {size}x{size} map to nothing; "
+                    f"an input of {self.image_size} pixels carries at most {block - 1} blocks"
+                )
+            size //= 2
+        if self.head == "pool" and self.pool_size > size:
+            raise ValueError(
+                f"the head cannot average the {size}x{size} map after block {len(self.widths)} "
+                f"to a {self.pool_size}x{self.pool_size} grid; pool_size must be at most {size}"
+            )
+        if self.head == "flatten" and self.pool_size != 1:
+            raise ValueError(f"pool_size={self.pool_size} has no effect with head='flatten'; set head='pool'")
+        return self
+
+    @property
+    def map_sizes(self) -> tuple[int, ...]:
+        """Height and width of each block's output map, after its pooling."""
+        return tuple(self.image_size >> block for block in range(1, len(self.widths) + 1))
+
+    @property
+    def head_grid(self) -> int:
+        """Rows and columns of the map that the classifier sees."""
+        return self.map_sizes[-1] if self.head == "flatten" else self.pool_size
+
+
+BASELINE = ConvNetSpec()
+"""The documented four-block network at 224 pixels. It never changes."""

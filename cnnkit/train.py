@@ -1,0 +1,309 @@
+"""Training: one network, one recipe, one seed.
+
+The order of the data, the augmentation and dropout's numbers of an epoch depend on the seed and the epoch alone,
+never on what was drawn before: a run that goes on from a checkpoint gives the same numbers as one that never stopped.
+"""
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from torch import Tensor, nn
+
+from cnnkit.augment import augment, draw, to_input, to_unit
+from cnnkit.data import Data
+from cnnkit.errors import UserError
+from cnnkit.evaluate import predict, top1
+from cnnkit.recipe import Precision, Recipe
+from cnnkit.seeds import derive, generator
+
+AUTOCAST: dict[Precision, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+FUSED = frozenset({"adam", "adamw", "sgd", "momentum"})  # timm's names of the optimizers that torch runs fused
+
+
+def realised_precision(asked: Precision, device: torch.device) -> Precision:
+    """What `device` runs natively of what a recipe asks for.
+
+    `torch.cuda.is_bf16_supported()` says yes to emulated bf16, too (pytorch #148322), so emulation is left out.
+    """
+    if asked != "bf16":
+        return "fp32" if asked == "fp16" and device.type == "cpu" else asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def configure_arithmetic() -> None:
+    """Makes a run repeatable: no TF32, no algorithms chosen by timing, none that add in a random order."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the learning curve."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss: float
+    """Mean loss over the epoch's updates, label smoothing and augmentation included."""
+    validation_loss: float
+    """Mean cross-entropy on the validation images, without label smoothing."""
+    validation_accuracy: float
+    """Top-1 accuracy on the validation images, 0 to 1."""
+    learning_rate: float
+    """Learning rate of the epoch's last update."""
+    train_seconds: float
+    evaluate_seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: `update` of `updates` in `epoch` (counted from 1) are done."""
+
+    epoch: int
+    update: int
+    updates: int
+
+
+class Diverged(Exception):
+    """The loss is not a number any more; `epoch` says in which epoch (counted from 1)."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the loss became NaN or infinite in epoch {epoch}")
+        self.epoch = epoch
+
+
+@dataclass
+class Fit:
+    """What a finished run leaves: the learning curve and the logits of the last epoch's weights."""
+
+    curve: list[Epoch]
+    validation_logits: np.ndarray
+    """(images, classes) float32, the images in the order of `Data.validation`."""
+    test_logits: np.ndarray
+    """(images, classes) float32, the images in the order of `Data.test`."""
+    test_accuracy: float
+    """Top-1 accuracy on the test images, 0 to 1, read once, after the last epoch."""
+    test_seconds: float
+    precision: Precision
+    """The arithmetic that was used."""
+
+
+class Training:
+    """A run, an update at a time. `fit` is the short way.
+
+    Args: image_size: height and width of the network's input, in pixels.
+    Raises: UserError: timm knows no such optimizer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        data: Data,
+        *,
+        image_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        configure_arithmetic()
+        self.device = torch.device(device)
+        self.precision = realised_precision(recipe.precision, self.device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.recipe, self.data, self.image_size, self.seed = recipe, data, image_size, seed
+        self.images = _on(self.device, data.train.images)
+        self.labels = _on(self.device, data.train.labels)
+        self.validation_images = _on(self.device, data.validation.images)
+        self.batches = _batches(len(data.train), recipe.batch_size)
+        self.optimizer = _optimizer(self.model, recipe)
+        self.scheduler = _scheduler(self.optimizer, recipe, len(self.batches))
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.curve: list[Epoch] = []
+        self._validation_logits: np.ndarray | None = None
+
+    def run(self) -> Iterator[Progress]:
+        """Trains what is left of the recipe's epochs, with a look at the validation images after each.
+
+        Nothing waits for the device between the updates of an epoch.
+
+        Raises: Diverged: an epoch's loss is not finite.
+        """
+        while len(self.curve) < self.recipe.epochs:
+            yield from self._epoch(len(self.curve) + 1)
+
+    def _epoch(self, epoch: int) -> Iterator[Progress]:
+        started = time.monotonic()
+        count = len(self.data.train)
+        # Drawn on the CPU and moved in one go: the same on every device, and no copies between updates.
+        order = torch.randperm(count, generator=generator(self.seed, "order", epoch)).to(self.device)
+        uniforms = draw(count, generator(self.seed, "augmentation", epoch)).to(self.device)
+        torch.manual_seed(derive(self.seed, "dropout", epoch))  # the global generator is dropout's alone
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        for update, batch in enumerate(self.batches, start=1):
+            learning_rate = self.optimizer.param_groups[0]["lr"]
+            total += self._update(order[batch], uniforms[batch])
+            if self.scheduler is not None:
+                self.scheduler.step_update((epoch - 1) * len(self.batches) + update)
+            yield Progress(epoch, update, len(self.batches))
+        loss = total.item() / len(self.batches)
+        trained = time.monotonic()
+        if not math.isfinite(loss):
+            raise Diverged(epoch)
+        self._validation_logits = self.predict(self.validation_images)
+        labels = self.data.validation.labels
+        self.curve.append(
+            Epoch(
+                epoch=epoch,
+                train_loss=loss,
+                validation_loss=F.cross_entropy(
+                    torch.from_numpy(self._validation_logits), torch.from_numpy(labels.copy())
+                ).item(),
+                validation_accuracy=top1(self._validation_logits, labels),
+                learning_rate=learning_rate,
+                train_seconds=trained - started,
+                evaluate_seconds=time.monotonic() - trained,
+            )
+        )
+
+    def _update(self, chosen: Tensor, uniforms: Tensor) -> Tensor:
+        """One update; returns the batch's loss, still on the device."""
+        inputs = to_input(augment(to_unit(self.images[chosen]), uniforms, self.recipe.augmentation), self.image_size)
+        autocast = AUTOCAST[self.precision]
+        with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
+            logits = self.model(inputs)
+        loss = F.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=self.recipe.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach()
+
+    def predict(self, images: Tensor) -> np.ndarray:
+        """Logits of images that lie on the device, in the run's own arithmetic."""
+        return predict(self.model, images, self.image_size, autocast=AUTOCAST[self.precision]).numpy()
+
+    def result(self) -> Fit:
+        """The logits of the last epoch's weights. The test images are read here and nowhere else."""
+        assert len(self.curve) == self.recipe.epochs, "the run is not finished"
+        if self._validation_logits is None:  # the last epoch came from a checkpoint
+            self._validation_logits = self.predict(self.validation_images)
+        started = time.monotonic()
+        test_logits = self.predict(_on(self.device, self.data.test.images))
+        return Fit(
+            curve=self.curve,
+            validation_logits=self._validation_logits,
+            test_logits=test_logits,
+            test_accuracy=top1(test_logits, self.data.test.labels),
+            test_seconds=time.monotonic() - started,
+            precision=self.precision,
+        )
+
+    def save(self, file: Path) -> None:
+        """Writes all that going on needs, between two epochs; the file is there whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "curve": [asdict(epoch) for epoch in self.curve],
+        }
+        unfinished = file.with_name(file.name + ".unfinished")
+        torch.save(state, unfinished)
+        os.replace(unfinished, file)
+
+    def load(self, file: Path) -> None:
+        """Goes on from a file that `save` wrote. The schedule and the generators follow from the epoch."""
+        state: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+        if self.scheduler is not None:
+            self.scheduler.step_update(len(self.curve) * len(self.batches))
+
+
+def fit(
+    model: nn.Module,
+    recipe: Recipe,
+    data: Data,
+    *,
+    image_size: int,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Fit:
+    """Trains `model` in place and evaluates it.
+
+    Raises: Diverged: the loss is not finite. UserError: an unknown optimizer.
+    """
+    training = Training(model, recipe, data, image_size=image_size, seed=seed, device=device)
+    for progress in training.run():
+        if on_progress is not None:
+            on_progress(progress)
+    return training.result()
+
+
+def _on(device: torch.device, array: np.ndarray) -> Tensor:
+    """`array` on `device`; on the CPU without a copy, and nobody writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)
+
+
+def _batches(count: int, batch_size: int) -> list[slice]:
+    """Slices of an epoch's order. A single left-over image is skipped: batch norm needs two."""
+    starts = range(0, count, batch_size)
+    return [slice(start, min(start + batch_size, count)) for start in starts if count - start > 1]
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    fused = {"fused": True} if recipe.optimizer in FUSED else {}
+    try:
+        # timm leaves norms and biases out of weight decay unless told so; the documented Adam does not.
+        return create_optimizer_v2(
+            model,
+            opt=recipe.optimizer,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+            filter_bias_and_bn=False,
+            **fused,
+        )
+    except ValueError as error:
+        raise UserError(f"recipe.optimizer: timm has no optimizer {recipe.optimizer!r}") from error
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, updates_per_epoch: int) -> Any:
+    """timm's scheduler, stepped after every update inside the recipe's own number of epochs, or None."""
+    if recipe.schedule == "none":
+        return None
+    scheduler, epochs = create_scheduler_v2(
+        optimizer,
+        sched=recipe.schedule,
+        num_epochs=recipe.epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        warmup_lr=recipe.learning_rate / 100,
+        decay_epochs=recipe.decay_epochs,
+        decay_rate=1.0 if recipe.schedule == "poly" else 0.1,  # for poly it is the power
+        min_lr=0.0,
+        cooldown_epochs=0,
+        step_on_epochs=False,
+        updates_per_epoch=updates_per_epoch,
+    )
+    if epochs != recipe.epochs:
+        raise UserError(f"recipe.schedule: {recipe.schedule} would train {epochs} epochs instead of {recipe.epochs}")
+    return scheduler
