@@ -43,6 +43,38 @@ def cpu_plan(spec: ConvNetSpec, recipe: Recipe, *, cores: int, memory: int) -> C
     return CpuPlan(threads, at_once)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What trials may use, all nodes together."""
+
+    cores: int
+    memory: int
+    """Bytes, of the smallest node."""
+    gpus: int = 0
+    gpu_memory: int = 0
+    """Bytes of the smallest GPU."""
+    gpu_name: str = ""
+
+    @property
+    def device_type(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+    @classmethod
+    def this(cls) -> "Machine":
+        """The machine that this process runs on, GPUs included. Imports torch."""
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        cards = [torch.cuda.get_device_properties(i) for i in range(count)]
+        return cls(
+            cores=machine_cores(),
+            memory=machine_memory(),
+            gpus=count,
+            gpu_memory=min((card.total_memory for card in cards), default=0),
+            gpu_name=cards[0].name if cards else "",
+        )
+
+
 def machine_memory() -> int:
     """The memory that this process may use, in bytes: the machine's, or its container's limit where that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

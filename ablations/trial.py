@@ -39,10 +39,13 @@ class Placement(Spec):
 
 def run_cell(
     cell: Cell, data: Data, store: Store, *, arm: str, protocol: str, placement: Placement
-) -> Iterator[Progress]:
+) -> Iterator[tuple[Progress, float | None]]:
     """Trains, evaluates and records a cell; goes on from its checkpoint where there is one.
 
-    `data` holds the images of the cell's split. The record is complete when the iterator ends.
+    Yields the progress and the latest validation accuracy (0 to 1; None before the first look). The record is
+    complete when the iterator ends.
+
+    Args: data: the images of the cell's split.
 
     Raises: Diverged: the loss stopped being finite.
     """
@@ -54,9 +57,9 @@ def run_cell(
     if checkpoint.is_file():
         training.load(checkpoint)
     for progress in training.run():
-        if progress.update == 1 and progress.epoch > 1 and len(training.curve) == progress.epoch - 1:
+        if progress.ends_epoch and progress.epoch < cell.recipe.epochs:
             training.save(checkpoint)
-        yield progress
+        yield progress, (training.curve[-1].validation_accuracy if training.curve else None)
     fit = training.result()
     store.write(
         {

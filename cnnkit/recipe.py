@@ -59,10 +59,7 @@ class Recipe(Spec):
     """Epochs between two decays of schedule=step."""
     label_smoothing: Probability = 0.0
     """Share of each target that is spread over all classes."""
-    precision: NUMERICS = 1
-"""Raised by hand when a change of this software changes the numbers that a given spec, recipe and seed train to."""
-
-Precision = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of convolutions and matrix products; fp32 has TF32 off. Where a device has no native bf16,
     bf16 becomes fp16 with a loss scaler (GPU) or fp32 (CPU), and the record says so."""
     augmentation: Augmentation = Augmentation()

@@ -78,6 +78,10 @@ class Progress:
     update: int
     updates: int
 
+    @property
+    def ends_epoch(self) -> bool:
+        return self.update == self.updates
+
 
 class Diverged(Exception):
     """The loss is not a number any more; `epoch` says in which epoch (counted from 1)."""
@@ -136,7 +140,8 @@ class Training:
         self._validation_logits: np.ndarray | None = None
 
     def run(self) -> Iterator[Progress]:
-        """Trains what is left of the recipe's epochs, with a look at the validation images after each.
+        """Trains what is left of the recipe's epochs, with a look at the validation images after each: an epoch's last
+        progress comes after that look, and is the moment to `save`.
 
         Nothing waits for the device between the updates of an epoch.
 
@@ -159,7 +164,8 @@ class Training:
             total += self._update(order[batch], uniforms[batch])
             if self.scheduler is not None:
                 self.scheduler.step_update((epoch - 1) * len(self.batches) + update)
-            yield Progress(epoch, update, len(self.batches))
+            if update < len(self.batches):
+                yield Progress(epoch, update, len(self.batches))
         loss = total.item() / len(self.batches)
         trained = time.monotonic()
         if not math.isfinite(loss):
@@ -179,6 +185,7 @@ class Training:
                 evaluate_seconds=time.monotonic() - trained,
             )
         )
+        yield Progress(epoch, len(self.batches), len(self.batches))
 
     def _update(self, chosen: Tensor, uniforms: Tensor) -> Tensor:
         """One update; returns the batch's loss, still on the device."""

@@ -1,0 +1,150 @@
+"""What a person sees while a study runs: a live view on a terminal, one plain line a finished cell elsewhere."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ablations.plan import PlannedCell
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass
+class Running:
+    """The latest news of a trial."""
+
+    planned: PlannedCell
+    share: float = 0.0
+    """Part of the cell's epochs that is done, 0 to 1."""
+    epoch: int = 0
+    validation_accuracy: float | None = None
+
+
+@dataclass
+class Tally:
+    """How a study stands. Knows nothing of how it is shown."""
+
+    total: int
+    finished: int
+    waiting: list[PlannedCell]
+    running: dict[str, Running] = field(default_factory=dict)
+    failed: int = 0
+    started: float = field(default_factory=time.monotonic)
+    work_done: float = 0.0
+    """Multiply-adds of the cells that finished in this run."""
+
+    def seconds_left(self) -> float | None:
+        """From the pace of this run so far; None until there is a pace."""
+        elapsed = time.monotonic() - self.started
+        under_way = sum(trial.share * trial.planned.work for trial in self.running.values())
+        done = self.work_done + under_way
+        if elapsed < 2 or done == 0:
+            return None
+        total = sum(trial.planned.work for trial in self.running.values()) + sum(cell.work for cell in self.waiting)
+        return elapsed * (total - under_way) / done
+
+    def begin(self, planned: PlannedCell) -> None:
+        """A trial starts, or starts again."""
+        self.waiting = [cell for cell in self.waiting if cell is not planned]
+        self.running[planned.cell.key] = Running(planned)
+
+    def end(self, planned: PlannedCell, *, failed: bool) -> None:
+        """A trial has left a record, or a failure."""
+        self.running.pop(planned.cell.key, None)
+        self.failed += failed
+        self.finished += not failed
+        self.work_done += 0 if failed else planned.work
+
+
+class Display(Protocol):
+    """Where a study's news go. Used as a context manager."""
+
+    def __enter__(self) -> "Display": ...
+    def __exit__(self, *exception: object) -> None: ...
+    def update(self, tally: Tally) -> None:
+        """Something has changed."""
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+
+
+class PlainDisplay:
+    """Lines only: for pipes, log files and notebooks."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> "PlainDisplay":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def update(self, tally: Tally) -> None:
+        pass
+
+    def line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveDisplay:
+    """A view that is drawn over itself: the whole study, and a line for each running trial."""
+
+    def __init__(self, console: Console) -> None:
+        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._draw, transient=True)
+        self.tally: Tally | None = None
+
+    def __enter__(self) -> "LiveDisplay":
+        self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+
+    def update(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def line(self, text: str) -> None:
+        self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self) -> RenderableType:
+        tally = self.tally
+        if tally is None:
+            return Text("starting ...")
+        left = tally.seconds_left()
+        failed = f", {tally.failed} failed" if tally.failed else ""
+        summary = Text(
+            f"{tally.finished} of {tally.total} cells done{failed}, {len(tally.running)} running, "
+            f"{len(tally.waiting)} waiting; {duration(time.monotonic() - tally.started)} gone, "
+            + (f"about {duration(left)} left" if left is not None else "time left not known yet")
+        )
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for column in ("arm", "seed", "epoch", "", "validation"):
+            table.add_column(column, justify="right" if column in ("seed", "epoch", "validation") else "left")
+        for trial in list(tally.running.values()):
+            accuracy = trial.validation_accuracy
+            table.add_row(
+                trial.planned.arm.name,
+                str(trial.planned.cell.seed),
+                f"{trial.epoch}/{trial.planned.cell.recipe.epochs}" if trial.epoch else "starting",
+                ProgressBar(total=1.0, completed=trial.share, width=24),
+                f"{accuracy:.1%}" if accuracy is not None else "",
+            )
+        return Group(summary, table) if tally.running else Group(summary)
+
+
+def display_for(console: Console) -> Display:
+    """The live view on a terminal, lines elsewhere."""
+    return LiveDisplay(console) if console.is_terminal and not console.is_jupyter else PlainDisplay(console)
