@@ -42,6 +42,7 @@ class Tally:
     running: dict[str, Running] = field(default_factory=dict)
     failed: int = 0
     started: float = field(default_factory=time.monotonic)
+    """When the first trial began: what Ray needs to start says nothing about the pace."""
     work_done: float = 0.0
     """Multiply-adds of the cells that finished in this run."""
 
@@ -57,6 +58,8 @@ class Tally:
 
     def begin(self, planned: PlannedCell) -> None:
         """A trial starts, or starts again."""
+        if not self.running and not self.work_done:
+            self.started = time.monotonic()
         self.waiting = [cell for cell in self.waiting if cell is not planned]
         self.running[planned.cell.key] = Running(planned)
 

@@ -207,6 +207,14 @@ class Store:
                 raise PermissionError(13, "Permission denied", str(root / "cells"))
         except OSError as error:
             raise UserError(f"cannot write to the results folder {root}: {error.strerror}") from error
+        return cls.reading(root, data=data, data_description=data_description)
+
+    @classmethod
+    def reading(cls, root: Path, *, data: str, data_description: str) -> "Store":
+        """The results root at `root`, for a study of this data; nothing is written.
+
+        Raises: UserError: the folder is not a results root, or was begun with other data.
+        """
         store = cls(root)
         if store.about.data != data:
             raise UserError(

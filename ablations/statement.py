@@ -1,0 +1,136 @@
+"""What a study is going to do, said before it does it."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from ablations.display import duration
+from ablations.plan import Plan, PlannedCell
+from ablations.record import DamagedRecord
+from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
+from cnnkit.cost import cost
+
+START_SECONDS = 20  # Ray and the first workers
+LOGIT_BYTES = 48  # of one image in a record: 10 logits and a label
+
+# Multiply-adds a second and thread on CPU cores with native bf16, measured with this software at 64 and 224
+# pixels; a guess for other machines, and replaced by the pace of finished cells as soon as there are some.
+GUESSED_PACE = {"fp32": 4.0e10, "bf16": 7.0e10, "fp16": 4.0e10}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a trial goes, in multiply-adds a second, and where that is known from."""
+
+    multiply_adds: float
+    source: str
+
+
+def size(count: float, unit: str = "") -> str:
+    """A count for people: 950, 26.1 M, 763 M, 1.2 G."""
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= limit:
+            return f"{count / limit:.3g} {letter}{unit}"
+    return f"{count:.3g} {unit}".rstrip()
+
+
+def pace(plan: Plan, machine: Machine, cpu: CpuPlan) -> Pace | None:
+    """From cells of this results folder that were trained like this; else a guess for CPUs, nothing for GPUs."""
+    precision = plan.cells[0].arm.recipe.precision
+    work, seconds = 0.0, 0.0
+    for planned in plan.cells:
+        if not plan.is_finished(planned) or plan.store is None:
+            continue
+        try:
+            record = plan.store.read(planned.cell.key)
+        except DamagedRecord:
+            continue
+        if record.provenance.device_type == machine.device_type:
+            work += planned.work
+            seconds += record.train_seconds + record.evaluate_seconds
+    if seconds:
+        return Pace(work / seconds, "from the finished cells")
+    if machine.device_type == "cuda":
+        return None
+    return Pace(GUESSED_PACE[precision] * cpu.threads, "a guess; the live view knows better after a minute")
+
+
+def expected_seconds(plan: Plan, machine: Machine, cpu: CpuPlan, known: Pace) -> float:
+    """Until the missing cells are trained, trials running side by side."""
+    at_once = machine.gpus or cpu.at_once
+    return START_SECONDS + sum(planned.work for planned in plan.missing) / (known.multiply_adds * at_once)
+
+
+def expected_bytes(cells: list[PlannedCell]) -> int:
+    """Disk that the records of `cells` take: weights and logits."""
+    return sum(
+        4 * cost(planned.arm.spec).parameters
+        + LOGIT_BYTES * (planned.cell.split.validation + planned.cell.split.test)
+        for planned in cells
+    )
+
+
+def statement(plan: Plan, machine: Machine, *, why_protocol: str, best_difference: str) -> list[tuple[str, str]]:
+    """Headed lines: what will be trained, how, on what, how long it takes, and what it can show at best."""
+    study, missing = plan.study, plan.missing
+    baseline = next(planned.arm for planned in plan.cells if planned.arm.is_baseline)
+    seeds = len(plan.cells) // len(study.arms)
+    spec, recipe = baseline.spec, baseline.recipe
+    cpu = cpu_plan(spec, recipe, cores=machine.cores, memory=machine.memory)
+    known = pace(plan, machine, cpu)
+    if not missing:
+        time = "nothing to train"
+    elif known is None:
+        time = "not known before the first cell on this GPU is finished"
+    else:
+        time = f"about {duration(expected_seconds(plan, machine, cpu, known))} ({known.source})"
+    changed = "".join(f", {field}={value}" for field, value in study.protocol_changes.items())
+    where = (
+        f"{machine.gpus} x {machine.gpu_name}"
+        if machine.gpus
+        else f"{machine.cores} CPU cores: {cpu.at_once} trials at once, {cpu.threads} thread each"
+    )
+    return [
+        ("question", study.question),
+        (
+            "cells",
+            f"{len(study.arms)} arms x {seeds} seeds = {len(plan.cells)}: {len(plan.cells) - len(missing)} finished, "
+            f"{len(missing)} to train",
+        ),
+        (
+            "protocol",
+            f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {recipe.epochs} epochs, batch "
+            f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
+        ),
+        ("data", study.data_description),
+        ("machine", where),
+        ("time", time),
+        ("disk", size(expected_bytes(missing), "B")),
+        ("can show", best_difference),
+        ("results", f"{plan.store.root if plan.store else 'a new folder'}, study {study.name}"),
+        ("Ctrl-C", "is safe: the same command goes on where it stopped"),
+    ]
+
+
+def table_of_arms(plan: Plan) -> Table:
+    """What each arm costs, and how many of its cells are finished and missing."""
+    caption = "head: share of the parameters; field: receptive field in input (original) pixels; memory: a training step"
+    table = Table(caption=caption, caption_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("arm", no_wrap=True)
+    for column in ("parameters", "head", "mult-adds", "field", "memory", "done", "missing"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for arm in plan.study.arms:
+        cells = [planned for planned in plan.cells if planned.arm.name == arm.name]
+        finished = sum(plan.is_finished(planned) for planned in cells)
+        costs = cost(arm.spec)
+        table.add_row(
+            arm.name + (" (baseline)" if arm.is_baseline else ""),
+            size(costs.parameters),
+            f"{costs.head_share:.0%}",
+            size(costs.multiply_adds),
+            f"{costs.receptive_field} ({costs.receptive_field_original:.3g})",
+            size(training_bytes(arm.spec, arm.recipe), "B"),
+            str(finished),
+            str(len(cells) - finished),
+        )
+    return table
