@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt
 
 from ablations.arm import Arm
 from cnnkit.recipe import NUMERICS, Recipe
-from cnnkit.spec import ConvNetSpec, Spec
+from cnnkit.spec import ConvNetSpec, ModuleSpec, Spec
 
 
 class SplitSizes(Spec):
@@ -23,7 +23,7 @@ class SplitSizes(Spec):
 class Cell(Spec):
     """Everything that can change a cell's numbers. The arm's name is not among it."""
 
-    spec: ConvNetSpec
+    spec: ConvNetSpec | ModuleSpec
     recipe: Recipe
     data: str
     """Fingerprint of the data set."""

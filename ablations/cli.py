@@ -1,9 +1,14 @@
-"""What the scripts share: how they end when the user can mend what is wrong."""
+"""What the scripts share: reading the command line, and ending when the user can mend what is wrong."""
 
+import contextlib
+import io
+import re
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import NoReturn, TypeVar
 
+import tyro
 from rich.console import Console
 
 from cnnkit.errors import UserError
@@ -15,9 +20,47 @@ INTERRUPTED = 130
 T = TypeVar("T")
 
 
+def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, default: T | None = None) -> T:
+    """The command line as a `kind`; --help prints and ends the program.
+
+    Raises: UserError: the command line is wrong; one sentence in the place of tyro's panel.
+    """
+    panel = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(panel):
+            return tyro.cli(kind, args=list(arguments), description=description, default=default)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(_sentence(panel.getvalue())) from None
+
+
+def _sentence(panel: str) -> str:
+    """What a panel of tyro's says, without its frame, its help texts and pydantic's own remarks."""
+    lines = [line.strip(" │") for line in panel.splitlines() if line.startswith("│")]
+    text = " ".join(lines)
+    invalid = re.search(r"Error parsing (\S+): \d+ validation errors? for \w+ (.*?) \[type=", text)
+    if invalid:
+        return f"--{invalid[1].lstrip('-')}: {invalid[2].replace('Value error, ', '')}; see --help"
+    message = re.split(r"─{3,}|Perhaps you meant:|Argument helptext:", text)[0].strip().rstrip(".")
+    near = re.search(r"Perhaps you meant: (--\S+)", re.sub(r"─+ ", "", text))
+    hint = f"did you mean {near[1]}?" if near else "see --help"
+    return f"{message[0].lower()}{message[1:]}; {hint}" if message else "the command line cannot be read; see --help"
+
+
+def known(kind: str, name: str, names: Sequence[str]) -> str:
+    """`name` if it is one of `names`. Raises: UserError: with the nearest name."""
+    if name in names:
+        return name
+    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+    raise UserError(f"no {kind} {name!r}: {hint}")
+
+
 def refuse(sentence: str) -> NoReturn:
     """Says what is wrong in one sentence and ends the program with exit code 2."""
-    Console(stderr=True).print(f"error: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    one_line = " ".join(sentence.split())
+    Console(stderr=True).print(f"error: {one_line}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(BAD_INPUT)
 
 

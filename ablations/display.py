@@ -11,14 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.plan import PlannedCell
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 45 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+from ablations.units import duration
 
 
 @dataclass
@@ -62,6 +55,11 @@ class Tally:
             self.started = time.monotonic()
         self.waiting = [cell for cell in self.waiting if cell is not planned]
         self.running[planned.cell.key] = Running(planned)
+
+    def set_back(self, planned: PlannedCell) -> None:
+        """A trial has stopped without a result."""
+        if self.running.pop(planned.cell.key, None) is not None:
+            self.waiting = [*self.waiting, planned]
 
     def end(self, planned: PlannedCell, *, failed: bool) -> None:
         """A trial has left a record, or a failure."""

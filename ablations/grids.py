@@ -4,8 +4,10 @@ A grid's docstring says, in this order: the question in one line; what else move
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from ablations.arm import Arm
+from cnnkit.recipe import NO_AUGMENTATION
 
 Grid = Callable[[Arm], list[Arm]]
 
@@ -25,14 +27,259 @@ def depth(baseline: Arm) -> list[Arm]:
     How to read it: an effect of depth as practitioners meet it, head included, at a fixed number of epochs; it does
     not separate depth from parameters or from speed of convergence.
     """
-    first = baseline.spec.widths[0]
+    first = baseline.convnet.widths[0]
     return [
         baseline.variant(f"{blocks} blocks", {"blocks": blocks}, widths=doubling(first, blocks))
         for blocks in (2, 3, 4, 5, 6)
     ]
 
 
-GRIDS: dict[str, Grid] = {grid.__name__: grid for grid in (depth,)}
+def depth_matched(baseline: Arm) -> list[Arm]:
+    """How many blocks, with the head's and the last layer's size held still? Global average pooling, last width 256.
+
+    What else moves: the parameters of the body, multiply-adds and the receptive field. The head has the same parameters
+    in every arm but the baseline, which keeps its flattened head and stands beside its pooled twin of four blocks.
+    How to read it: compare the pooled arms with each other; if depth helps in `depth` but not here, the head
+    did it. A pooled arm against the baseline mixes depth with the change of head.
+    """
+
+    def widths(blocks: int) -> tuple[int, ...]:
+        first = baseline.convnet.widths[0]
+        return (*(min(width, 256) for width in doubling(first, blocks - 1)), 256)
+
+    return [
+        baseline.variant(f"{blocks} blocks, pooled", {"blocks": blocks}, widths=widths(blocks), head="pool")
+        for blocks in (2, 3, 4, 5, 6)
+    ]
+
+
+def width(baseline: Arm) -> list[Arm]:
+    """How wide must the blocks be? Every width times a quarter, a half, 1 and 2.
+
+    What else moves: parameters and multiply-adds of the body grow with the square, the head's with the factor.
+    How to read it: an effect of capacity; compare with `depth` at equal multiply-adds before calling it an effect of width.
+    """
+    return [
+        baseline.variant(
+            f"width x {factor:g}",
+            {"width": factor},
+            widths=tuple(max(1, round(factor * channels)) for channels in baseline.convnet.widths),
+        )
+        for factor in (0.25, 0.5, 1.0, 2.0)
+    ]
+
+
+def batch_norm(baseline: Arm) -> list[Arm]:
+    """Does batch normalisation matter? With it, and with a bias in its place.
+
+    What else moves: a scale and a shift per channel go, a bias per channel comes.
+    How to read it: at one learning rate and few epochs it is mostly an effect on the speed of learning; see
+    `learning_rate`, or choose the rate for each arm with --tune.
+    """
+    return [
+        baseline.variant("batch norm" if on else "no batch norm", {"batch norm": on}, batch_norm=on)
+        for on in (True, False)
+    ]
+
+
+def dropout(baseline: Arm) -> list[Arm]:
+    """How much dropout before the last layer? None, 0.25, 0.5 and 0.75.
+
+    What else moves: nothing; parameters and multiply-adds stay.
+    How to read it: dropout pays late, when a network overfits; after few epochs expect it to cost accuracy.
+    """
+    return [baseline.variant(f"dropout {p:g}", {"dropout": p}, dropout=p) for p in (0.0, 0.25, 0.5, 0.75)]
+
+
+def residual(baseline: Arm) -> list[Arm]:
+    """Do residual links matter? Two convolutions a block, with and without a link around them.
+
+    What else moves: the 1x1 projections add a few per cent of parameters. The baseline has one convolution a block, over which
+    a 1x1 skip adds next to nothing, so the plain twin with two convolutions is what the linked arm belongs beside.
+    How to read it: the effect of the link is the difference between the two arms with two convolutions; each against
+    the baseline contains the effect of the second convolution.
+    """
+    return [
+        baseline,
+        *(
+            baseline.variant(
+                f"2 convolutions{', residual' if on else ''}", {"residual": on}, convs_per_block=2, residual=on
+            )
+            for on in (False, True)
+        ),
+    ]
+
+
+def convs_per_block(baseline: Arm) -> list[Arm]:
+    """How many convolutions between two poolings? 1, 2 and 3.
+
+    What else moves: parameters and multiply-adds of the body grow two- and threefold, and so does the receptive field.
+    How to read it: depth without a smaller last map; the head stays as it is, unlike in `depth`.
+    """
+    return [
+        baseline.variant(f"{n} convolution{'s'[: n > 1]} a block", {"convolutions": n}, convs_per_block=n)
+        for n in (1, 2, 3)
+    ]
+
+
+def depth_residual(baseline: Arm) -> list[Arm]:
+    """Do residual links help more in deeper networks? 2, 4 and 6 blocks of two convolutions, with and without links.
+
+    What else moves: with the blocks, the head, the receptive field and multiply-adds, as in `depth`; with the links, 1x1
+    projections.
+    How to read it: the interaction answers the question; the main effects are those of `depth` and `residual`. The
+    baseline, with one convolution a block, stands beside the design.
+    """
+    first = baseline.convnet.widths[0]
+    return [
+        baseline,
+        *(
+            baseline.variant(
+                f"{blocks} blocks, {'residual' if on else 'plain'}",
+                {"blocks": blocks, "residual": on},
+                widths=doubling(first, blocks),
+                convs_per_block=2,
+                residual=on,
+            )
+            for blocks in (2, 4, 6)
+            for on in (False, True)
+        ),
+    ]
+
+
+def depth_dropout(baseline: Arm) -> list[Arm]:
+    """Do deeper networks need dropout more? 2, 4 and 6 blocks, with dropout 0.5 and without.
+
+    What else moves: with the blocks, the head, the receptive field and multiply-adds, as in `depth`.
+    How to read it: the interaction answers the question. Two blocks have by far the largest head, on which dropout acts.
+    """
+    first = baseline.convnet.widths[0]
+    return [
+        baseline.variant(
+            f"{blocks} blocks, dropout {p:g}", {"blocks": blocks, "dropout": p}, widths=doubling(first, blocks), dropout=p
+        )
+        for blocks in (2, 4, 6)
+        for p in (baseline.convnet.dropout or 0.5, 0.0)
+    ]
+
+
+def batch_norm_dropout(baseline: Arm) -> list[Arm]:
+    """Do batch normalisation and dropout replace one another? Each on and off.
+
+    What else moves: next to nothing; see `batch_norm` and `dropout`.
+    How to read it: an interaction of opposite sign to the main effects says that one does part of the other's work.
+    """
+    return [
+        baseline.variant(
+            f"{'batch norm' if norm else 'no batch norm'}, dropout {p:g}",
+            {"batch norm": norm, "dropout": p},
+            batch_norm=norm,
+            dropout=p,
+        )
+        for norm in (True, False)
+        for p in (baseline.convnet.dropout or 0.5, 0.0)
+    ]
+
+
+def regularisation(baseline: Arm) -> list[Arm]:
+    """Which regulariser matters, and do they add up? Batch norm, dropout and weight decay, each on and off.
+
+    What else moves: next to nothing; eight arms are a full factorial design.
+    How to read it: main effects average over the other two factors. Weight decay of 1e-4 in Adam's gradient is weak.
+    """
+    decay = baseline.recipe.weight_decay or 1e-4
+    return [
+        baseline.variant(
+            " + ".join(
+                name for name, used in (("batch norm", norm), ("dropout", p), ("weight decay", wd)) if used
+            )
+            or "none",
+            {"batch norm": norm, "dropout": p, "weight decay": wd},
+            batch_norm=norm,
+            dropout=p,
+            recipe={"weight_decay": wd},
+        )
+        for norm in (True, False)
+        for p in (baseline.convnet.dropout or 0.5, 0.0)
+        for wd in (decay, 0.0)
+    ]
+
+
+def leave_one_out(baseline: Arm) -> list[Arm]:
+    """Which part of the baseline matters most? Each of its parts taken away in turn.
+
+    What else moves: without the hidden layer most parameters go; without the last block the map and the head grow.
+    How to read it: what a part adds to all the others, not what it would add alone. Parts that do each other's work
+    both look dispensable; `regularisation` tells them apart.
+    """
+
+    def without(part: str, *, recipe: dict[str, Any] | None = None, **spec: Any) -> Arm:
+        return baseline.variant(f"no {part}", {"left out": part}, recipe=recipe, **spec)
+
+    return [
+        baseline,
+        without("batch norm", batch_norm=False),
+        without("dropout", dropout=0.0),
+        without("weight decay", recipe={"weight_decay": 0.0}),
+        without("augmentation", recipe={"augmentation": NO_AUGMENTATION}),
+        without("hidden layer", hidden_width=0),
+        without("last block", widths=baseline.convnet.widths[:-1]),
+    ]
+
+
+def learning_rate(baseline: Arm) -> list[Arm]:
+    """Is the learning rate well chosen? A third, 1, 3 and 10 times the baseline's.
+
+    What else moves: nothing.
+    How to read it: how much of any other effect a better rate could explain. Rates compared on the test set are not
+    thereby chosen on it: choose by the validation accuracy.
+    """
+    rate = baseline.recipe.learning_rate
+    return [
+        baseline.variant(f"learning rate {r:.2g}", {"learning rate": r}, recipe={"learning_rate": r})
+        for r in (float(f"{rate * factor:.2g}") for factor in (1 / 3, 1, 3, 10))
+    ]
+
+
+def epochs(baseline: Arm) -> list[Arm]:
+    """Has the baseline been trained long enough? Half, 1, 2 and 4 times its epochs.
+
+    What else moves: the training time.
+    How to read it: if accuracy still climbs, differences between architectures at this budget are partly
+    differences in the speed of learning.
+    """
+    budget = baseline.recipe.epochs
+    return [
+        baseline.variant(f"{n} epoch{'s'[: n > 1]}", {"epochs": n}, recipe={"epochs": n})
+        for n in (max(1, budget // 2), budget, 2 * budget, 4 * budget)
+    ]
+
+
+def head(baseline: Arm) -> list[Arm]:
+    """What should the classifier see? Every position or averages over a grid, with and without the hidden layer.
+
+    What else moves: nearly all parameters of the baseline sit in its flattened head; pooling to one position
+    takes away all but a few per cent of them.
+    How to read it: an arm that keeps its accuracy with a pooled head did not need those parameters, nor positions.
+    """
+    return [
+        baseline,
+        baseline.variant("flatten, no hidden layer", {"head": "flatten", "hidden": 0}, hidden_width=0),
+        baseline.variant("pool to 2x2", {"head": "pool 2x2", "hidden": 1}, head="pool", pool_size=2),
+        baseline.variant("global pooling", {"head": "pool 1x1", "hidden": 1}, head="pool"),
+        baseline.variant(
+            "global pooling, no hidden layer", {"head": "pool 1x1", "hidden": 0}, head="pool", hidden_width=0
+        ),
+    ]
+
+
+GRIDS: dict[str, Grid] = {
+    grid.__name__: grid
+    for grid in (
+        depth, depth_matched, width, batch_norm, dropout, residual, convs_per_block, head, leave_one_out, learning_rate,
+        epochs, depth_residual, depth_dropout, batch_norm_dropout, regularisation,
+    )
+}  # fmt: skip
 """Every grid by its name. To add one, write a function like those above and name it here."""
 
 

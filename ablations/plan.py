@@ -2,20 +2,24 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
-from ablations.grids import GRIDS, arms_of
+from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import Command, Store, Study
 from cnnkit.cost import cost
 from cnnkit.data import Data
 from cnnkit.errors import UserError
-from cnnkit.spec import one_sentence
+from cnnkit.spec import ModuleSpec, one_sentence
+
+TUNING_SEED = 1_000_000
+"""Seed of the cells from which --tune chooses; no study's own seeds reach it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,16 @@ class Plan:
         """Cells without a record, a whole seed before the next: an interrupted study has complete seeds."""
         return [planned for planned in self.cells if not self.is_finished(planned)]
 
+    def diverged(self, planned: PlannedCell) -> bool:
+        """Whether the cell's loss stopped being finite the last time; training it again would give the same."""
+        failure = self.store.failure(planned.cell.key) if self.store is not None else None
+        return failure is not None and failure.kind == "diverged"
+
+    def shard(self, index: int, count: int) -> "Plan":
+        """Every `count`-th cell from the `index`-th (counted from 1) on. It depends on no machine's progress, so that shards
+        that know nothing of each other share the cells out."""
+        return replace(self, cells=self.cells[index - 1 :: count])
+
 
 def changes(protocol: Protocol) -> dict[str, Any]:
     """The fields in which a protocol differs from the one of its name, as `spec.image_size`, say, and its value."""
@@ -69,42 +83,124 @@ def changes(protocol: Protocol) -> dict[str, Any]:
 
 
 def make_plan(
-    grid: str, protocol: Protocol, data: Data, store: Store | None, *, seeds: int, arguments: list[str], now: str
+    grid: Grid,
+    grid_name: str,
+    protocol: Protocol,
+    data: Data,
+    store: Store | None,
+    *,
+    seeds: Sequence[int],
+    arguments: list[str],
+    now: str,
+    tuned: dict[str, dict[str, Any]] | None = None,
 ) -> Plan:
-    """The plan of the study `grid` under `protocol`; `data` is the whole data set.
+    """The plan of the study of `grid` under `protocol`.
 
-    Raises: UserError: an arm cannot be built, or the study's name is taken by other arms.
+    Args: data: the whole data set. seeds: those to train. now: UTC, ISO 8601. tuned: fields of the recipe that were
+        chosen for an arm on the validation images, by the arm's name.
+    Raises: UserError: an arm cannot be built, or two arms are the same.
     """
-    try:
-        arms = arms_of(GRIDS[grid], protocol.baseline())
-    except ValidationError as error:
-        raise UserError(f"grid {grid}: an arm cannot be built with this baseline: {one_sentence(error)}") from error
+    arms = arms_for(grid, grid_name, protocol)
+    for i, arm in enumerate(arms):
+        chosen = (tuned or {}).get(arm.name)
+        if chosen:
+            arms[i] = arm.model_copy(update={"recipe": arm.recipe.vary(**chosen)})
     used = data.subset(train=protocol.split.train, validation=protocol.split.validation, test=protocol.split.test)
     split = SplitSizes(train=len(used.train), validation=len(used.validation), test=len(used.test))
     cells = [
-        PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=split, seed=seed))
-        for seed in range(seeds)
-        for arm in arms
+        PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=split, seed=seed)) for seed in seeds for arm in arms
     ]
     changed = changes(protocol)
-    name = f"{grid}-{protocol.name}"
-    if changed:
-        name += "-" + hashlib.blake2b(json.dumps(changed, sort_keys=True).encode(), digest_size=3).hexdigest()
+    name = f"{grid_name}-{protocol.name}"
+    told_apart = {**changed, **({"tuned": sorted({field for fields in tuned.values() for field in fields})} if tuned else {})}
+    if told_apart:
+        name += "-" + hashlib.blake2b(json.dumps(told_apart, sort_keys=True).encode(), digest_size=3).hexdigest()
     earlier = store.study(name) if store is not None else None
+    if earlier is not None and earlier.arms != arms:
+        # The grid's own text has changed: the old arms' cells stay, the study goes on with the new arms.
+        earlier = earlier.model_copy(update={"seeds": 0})
     finished = sum(store is not None and store.is_finished(planned.cell.key) for planned in cells)
-    command = Command(time=now, arguments=arguments, seeds=seeds, finished_before=finished)
+    command = Command(time=now, arguments=arguments, seeds=len(seeds), finished_before=finished)
     study = Study(
         name=name,
-        grid=grid,
-        question=(GRIDS[grid].__doc__ or "").strip().splitlines()[0],
+        grid=grid_name,
+        question=(grid.__doc__ or "").strip().splitlines()[0],
         protocol=protocol.name,
         protocol_changes=changed,
         arms=arms,
-        seeds=max(seeds, earlier.seeds if earlier else 0),
+        seeds=max(len(seeds), earlier.seeds if earlier else 0),
         data=data.fingerprint,
         data_source=data.source,
         data_description=used.describe(),
         split=split,
         commands=[*(earlier.commands if earlier else []), command],
+        tuned=tuned or {},
     )
     return Plan(study, cells, used, store)
+
+
+def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
+    """The arms of `grid` under `protocol`, networks of the user's own built once to see that they can be.
+
+    Raises: UserError: an arm cannot be built, or two arms are the same.
+    """
+    try:
+        arms = arms_of(grid, protocol.baseline())
+    except ValidationError as error:
+        raise UserError(f"grid {grid_name}: an arm cannot be built with this baseline: {one_sentence(error)}") from error
+    except ValueError as error:
+        raise UserError(f"grid {grid_name}: {error}") from error
+    return [_with_source(arm) for arm in arms]
+
+
+def _with_source(arm: Arm) -> Arm:
+    if not isinstance(arm.spec, ModuleSpec):
+        return arm
+    from cnnkit.module import with_source
+
+    try:
+        return arm.model_copy(update={"spec": with_source(arm.spec)})
+    except UserError as error:
+        raise UserError(f"arm {arm.name!r}: {error}") from error
+
+
+def tuning_plan(
+    plan: Plan, field: str, values: Sequence[float | int | str], store: Store | None
+) -> tuple[Plan, dict[str, list[tuple[Any, PlannedCell]]]]:
+    """The cells from which each arm's best value of a recipe's field is chosen: every value, on a seed of its own.
+
+    Raises: UserError: a value does not suit the field.
+    """
+    candidates: dict[str, list[tuple[Any, PlannedCell]]] = {}
+    for arm in plan.study.arms:
+        for value in values:
+            try:
+                tried = arm.model_copy(update={"recipe": arm.recipe.vary(**{field: value})})
+            except ValidationError as error:
+                raise UserError(f"--tune {field}: {one_sentence(error)}") from error
+            named = tried.model_copy(update={"name": f"{arm.name} ({field} {value})", "is_baseline": False})
+            cell = Cell.of(named, data=plan.study.data, split=plan.study.split, seed=TUNING_SEED)
+            candidates.setdefault(arm.name, []).append((getattr(tried.recipe, field), PlannedCell(named, cell)))
+    cells = [planned for tried in candidates.values() for _, planned in tried]
+    return Plan(plan.study, cells, plan.data, store), candidates
+
+
+def chosen_values(
+    field: str, candidates: dict[str, list[tuple[Any, PlannedCell]]], store: Store
+) -> dict[str, dict[str, Any]]:
+    """For each arm the value with the highest validation accuracy of the last epoch. The test set has no say.
+
+    Raises: UserError: none of an arm's candidates finished.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    for arm, tried in candidates.items():
+        finished = [
+            (store.read(planned.cell.key).curve[-1].validation_accuracy, value)
+            for value, planned in tried
+            if store.is_finished(planned.cell.key)
+        ]
+        if not finished:
+            raise UserError(f"--tune {field}: no candidate of arm {arm!r} finished, so none can be chosen")
+        best = max(accuracy for accuracy, _ in finished)
+        chosen[arm] = {field: next(value for accuracy, value in finished if accuracy == best)}
+    return chosen

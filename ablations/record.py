@@ -4,7 +4,7 @@
     ROOT/cells/KEY/record.json      identity, provenance, learning curve and accuracies of a finished cell
     ROOT/cells/KEY/logits.safetensors     validation and test logits (float32) and labels (int64)
     ROOT/cells/KEY/weights.safetensors    the last epoch's weights
-    ROOT/unfinished/KEY/            checkpoint of a cell that is being trained
+    ROOT/unfinished/KEY/            checkpoint of a cell that is being trained, and which process has it
     ROOT/failed/KEY.json, KEY.log   why a cell failed, and the traceback
     ROOT/studies/NAME/study.json    the manifest: question, arms, seeds, commands
 
@@ -12,12 +12,16 @@ A cell's folder appears by a rename, so a cell is complete or not there. Records
 them: JSON and safetensors only (no pickle), every name checked, every file's hash compared.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,6 +38,9 @@ from cnnkit.spec import one_sentence
 FORMAT = 1
 KEY = re.compile(r"[0-9a-f]{20}")
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
+
+CLAIM_SECONDS = 1800
+"""How long another machine's claim holds without a sign of life; evaluating a large test set takes minutes."""
 
 Part = Literal["validation", "test"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -128,6 +135,14 @@ class Record(Stored):
         return int(self.identity["seed"])
 
 
+class Claim(Stored):
+    """Which process trains a cell."""
+
+    run: str
+    host: str
+    process: int
+
+
 class Failure(Stored):
     """A cell that did not finish."""
 
@@ -168,6 +183,19 @@ class Study(Stored):
     data_description: str
     split: SplitSizes
     commands: list[Command]
+    tuned: dict[str, dict[str, Any]] = {}
+    """Fields of the recipe that were chosen for an arm by validation accuracy, by the arm's name."""
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm that the others are compared with."""
+        return next(arm for arm in self.arms if arm.is_baseline)
+
+    @property
+    def seeds_added_after_looking(self) -> bool:
+        """Whether seeds were added by a command that found finished cells of fewer seeds."""
+        counts = [command.seeds for command in self.commands if command.finished_before or command is self.commands[0]]
+        return any(later > earlier for earlier, later in pairwise(counts))
 
 
 class DamagedRecord(Exception):
@@ -243,22 +271,83 @@ class Store:
 
     def checkpoint(self, key: str) -> Path:
         """Where the checkpoint of an unfinished cell lies; its folder is made."""
+        return self._unfinished(key) / "checkpoint.pt"
+
+    def _unfinished(self, key: str) -> Path:
         self.cell_folder(key)
         folder = self.root / "unfinished" / key
         folder.mkdir(exist_ok=True)
-        return folder / "checkpoint.pt"
+        return folder
+
+    def claim(self, key: str, run: str) -> bool:
+        """Takes a cell for this process, so that two studies at once do not both train it.
+
+        A claim ends with its process, with `release` or `write`, or when `touch` has not been called for `CLAIM_SECONDS`
+        from another machine. `run` names the study's run, which may take its own cells over when a node is lost.
+        """
+        mine = Claim(run=run, host=socket.gethostname(), process=os.getpid())
+        file = self._unfinished(key) / "claim.json"
+        for _ in range(2):
+            try:
+                with file.open("x", encoding="utf-8") as stream:
+                    stream.write(mine.model_dump_json())
+                return True
+            except FileExistsError:
+                if self.claimed_by_another(key, run):
+                    return False
+                file.unlink(missing_ok=True)
+        return False
+
+    def claimed_by_another(self, key: str, run: str) -> bool:
+        """Whether a living process of another run has the cell."""
+        self.cell_folder(key)
+        file = self.root / "unfinished" / key / "claim.json"
+        try:
+            claim, age = _parse(Claim, file), time.time() - file.stat().st_mtime
+        except (OSError, DamagedRecord):
+            return False
+        if claim.run == run:
+            return False
+        if claim.host == socket.gethostname():
+            return _is_alive(claim.process)
+        return age < CLAIM_SECONDS
+
+    def touch(self, key: str) -> None:
+        """Says that the claim's process is alive."""
+        with contextlib.suppress(OSError):
+            os.utime(self.root / "unfinished" / key / "claim.json")
+
+    def release(self, key: str) -> None:
+        """Gives a claimed cell back; its checkpoint stays."""
+        (self.root / "unfinished" / key / "claim.json").unlink(missing_ok=True)
+
+    def remove_left_overs(self) -> None:
+        """Half-written records and scratch folders of processes of this machine that were killed."""
+        for folder in (self.root / "unfinished").iterdir():
+            _, _, owner = folder.name.partition("@")
+            host, _, process = owner.rpartition(":")
+            if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def scratch(self, name: str) -> Path:
+        """A folder's name for what this process writes and removes again; `remove_left_overs` knows it."""
+        return self.root / "unfinished" / f"{name}@{socket.gethostname()}:{os.getpid()}"
 
     def write(
         self, record: dict[str, Any], logits: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
     ) -> Record:
-        """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures."""
+        """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures.
+
+        Args: logits: validation_logits, validation_labels, test_logits, test_labels. weights: by name; empty to keep none.
+        """
         key = record["key"]
         folder = self.cell_folder(key)
-        unfinished = self.root / "unfinished" / f"{key}.{os.getpid()}"
+        unfinished = self.scratch(key)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         save_file(dict(logits), unfinished / "logits.safetensors")
-        save_file(dict(weights), unfinished / "weights.safetensors")
+        if weights:
+            save_file(dict(weights), unfinished / "weights.safetensors")
         files = {file.name: _sha256(file) for file in sorted(unfinished.iterdir())}
         complete = Record.model_validate({**record, "files": files})
         complete = complete.model_copy(update={"seal": _seal(complete.model_dump(mode="json"))})
@@ -371,6 +460,17 @@ class Store:
             return _parse(Study, file)
         except DamagedRecord as error:
             raise UserError(f"{error}; move it away and run the study's command again") from error
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine with this number runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, and is somebody else's
+        return True
+    return True
 
 
 def _parse(model: type[ModelT], file: Path) -> ModelT:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cnnkit.cost import activation_bytes, cost
 from cnnkit.recipe import Recipe
-from cnnkit.spec import ConvNetSpec
+from cnnkit.spec import ConvNetSpec, ModuleSpec
 
 GIB = 2**30
 SHARES = (0.1, 0.2, 0.25, 0.33, 0.5, 1.0)
@@ -28,7 +28,7 @@ class CpuPlan:
     at_once: int
 
 
-def cpu_plan(spec: ConvNetSpec, recipe: Recipe, *, cores: int, memory: int) -> CpuPlan:
+def cpu_plan(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cores: int, memory: int) -> CpuPlan:
     """The division of `cores` with the highest total throughput that fits into `memory` bytes.
 
     One thread a trial wastes nothing on waiting for other threads (two trials of one thread were 8 % faster
@@ -92,17 +92,18 @@ def machine_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def training_bytes(spec: ConvNetSpec, recipe: Recipe) -> int:
+def training_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
     """An estimate of a training step's memory, in bytes: weights, gradients, two moments, the maps that are kept, and the
     gradients of the largest maps. The images of the data set and the process itself are not in it."""
     width = 4 if recipe.precision == "fp32" else 2
     parameters = cost(spec).parameters
     low_precision_copy = 0 if width == 4 else parameters * width
-    largest_map = max(
-        channels * (spec.image_size >> block) ** 2 for block, channels in enumerate(spec.widths)
-    )
-    gradients_of_maps = 3 * recipe.batch_size * largest_map * width
     kept = activation_bytes(spec, recipe.batch_size, bytes_per_number=width)
+    if isinstance(spec, ModuleSpec):
+        gradients_of_maps = kept // 4  # which map is the largest is not known
+    else:
+        largest_map = max(channels * (spec.image_size >> block) ** 2 for block, channels in enumerate(spec.widths))
+        gradients_of_maps = 3 * recipe.batch_size * largest_map * width
     return parameters * 16 + low_precision_copy + kept + gradients_of_maps
 
 

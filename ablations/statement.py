@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from ablations.display import duration
 from ablations.plan import Plan, PlannedCell
 from ablations.record import DamagedRecord
 from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
+from ablations.units import duration, size
 from cnnkit.cost import cost
 
 START_SECONDS = 20  # Ray and the first workers
@@ -24,14 +24,6 @@ class Pace:
 
     multiply_adds: float
     source: str
-
-
-def size(count: float, unit: str = "") -> str:
-    """A count for people: 950, 26.1 M, 763 M, 1.2 G."""
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= limit:
-            return f"{count / limit:.3g} {letter}{unit}"
-    return f"{count:.3g} {unit}".rstrip()
 
 
 def pace(plan: Plan, machine: Machine, cpu: CpuPlan) -> Pace | None:
@@ -70,12 +62,11 @@ def expected_bytes(cells: list[PlannedCell]) -> int:
     )
 
 
-def statement(plan: Plan, machine: Machine, *, why_protocol: str, best_difference: str) -> list[tuple[str, str]]:
+def statement(plan: Plan, machine: Machine, *, why_protocol: str, best_difference: str, shard: str | None) -> list[tuple[str, str]]:
     """Headed lines: what will be trained, how, on what, how long it takes, and what it can show at best."""
     study, missing = plan.study, plan.missing
-    baseline = next(planned.arm for planned in plan.cells if planned.arm.is_baseline)
-    seeds = len(plan.cells) // len(study.arms)
-    spec, recipe = baseline.spec, baseline.recipe
+    spec, recipe = study.baseline.spec, study.baseline.recipe
+    of_shard = f", shard {shard}" if shard else ""
     cpu = cpu_plan(spec, recipe, cores=machine.cores, memory=machine.memory)
     known = pace(plan, machine, cpu)
     if not missing:
@@ -94,8 +85,8 @@ def statement(plan: Plan, machine: Machine, *, why_protocol: str, best_differenc
         ("question", study.question),
         (
             "cells",
-            f"{len(study.arms)} arms x {seeds} seeds = {len(plan.cells)}: {len(plan.cells) - len(missing)} finished, "
-            f"{len(missing)} to train",
+            f"{len(study.arms)} arms x {study.commands[-1].seeds} seeds{of_shard} = {len(plan.cells)}: "
+            f"{len(plan.cells) - len(missing)} finished, {len(missing)} to train",
         ),
         (
             "protocol",
@@ -128,7 +119,7 @@ def table_of_arms(plan: Plan) -> Table:
             size(costs.parameters),
             f"{costs.head_share:.0%}",
             size(costs.multiply_adds),
-            f"{costs.receptive_field} ({costs.receptive_field_original:.3g})",
+            f"{costs.receptive_field} ({costs.receptive_field_original:.3g})" if costs.receptive_field else "not known",
             size(training_bytes(arm.spec, arm.recipe), "B"),
             str(finished),
             str(len(cells) - finished),

@@ -13,21 +13,22 @@ import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablations.cell import Cell
-from ablations.display import Display, Running, Tally, duration
+from ablations.display import Display, Running, Tally
 from ablations.plan import Plan, PlannedCell
 from ablations.record import Failure, Store
 from ablations.resources import GIB, CpuPlan, Machine, cpu_plan, gpu_share, memory_cap, training_bytes
+from ablations.units import duration
 from cnnkit.data import Data
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
-from cnnkit.spec import ConvNetSpec
+from cnnkit.spec import ConvNetSpec, ModuleSpec
 
 # Ray and Tune read these when they are imported, or started.
 QUIET = {
@@ -60,8 +61,6 @@ SLICE_SECONDS = 1.0
 WORKER_DEATHS = 3
 """How often a trial whose process died (killed by the system for its memory, say) is started again."""
 
-Probe = Callable[[ConvNetSpec, Recipe], int]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -72,11 +71,27 @@ class Outcome:
     interrupted: bool
 
 
+@dataclass(frozen=True)
+class Common:
+    """What all trials of a run have in common."""
+
+    root: str
+    protocol: str
+    run: str
+    """Names this run of the study; its trials may take over one another's cells when a process or a node dies."""
+    keep_weights: bool
+    search_paths: list[str]
+    """Folders of the user's own modules."""
+
+
 class CellTrial(tune.Trainable):
     """A cell as Tune sees it: a step is about a second of training. One process trains one cell after another."""
 
-    def setup(self, config: dict[str, Any], data: Data, root: str, protocol: str) -> None:
-        self.data, self.store, self.protocol = data, Store(Path(root)), protocol
+    def setup(self, config: dict[str, Any], data: Data, common: "Common") -> None:
+        from cnnkit.module import add_search_paths
+
+        add_search_paths(common.search_paths)
+        self.data, self.store, self.common = data, Store(Path(common.root)), common
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -89,19 +104,25 @@ class CellTrial(tune.Trainable):
         self._release()
         trial = config["trial"]
         self.cell, self.arm = Cell.model_validate(trial["cell"]), trial["arm"]
+        key = self.cell.key
+        self.claimed = not self.store.is_finished(key) and self.store.claim(key, self.common.run)
+        if not self.claimed:
+            return  # another study has trained it by now, or is training it
         self.run = run_cell(
             self.cell,
             self.data,
             self.store,
             arm=self.arm,
-            protocol=self.protocol,
+            protocol=self.common.protocol,
             placement=Placement.model_validate(trial["placement"]),
+            keep_weights=self.common.keep_weights,
         )
 
     def step(self) -> dict[str, Any]:
         from cnnkit.train import Diverged
 
         deadline = time.monotonic() + SLICE_SECONDS
+        self.store.touch(self.cell.key)
         try:
             for progress, accuracy in self.run:
                 if time.monotonic() > deadline:
@@ -129,6 +150,7 @@ class CellTrial(tune.Trainable):
             }
         )
         self.store.write_failure(failure, traceback.format_exc())
+        self.store.release(self.cell.key)
 
     def _release(self) -> None:
         """Lets go of the model, and on a GPU of its memory, before the next cell."""
@@ -141,6 +163,8 @@ class CellTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         self._release()
+        if self.claimed:
+            self.store.release(self.cell.key)
 
 
 class Watch(tune.Callback):
@@ -172,7 +196,8 @@ class Watch(tune.Callback):
         planned = self._planned(trial)
         finished = self.store.is_finished(planned.cell.key)
         if not finished and self.store.failure(planned.cell.key) is None:
-            return  # stopped by the user
+            self.tally.set_back(planned)  # stopped by the user, or another study has it
+            return
         self.tally.end(planned, failed=not finished)
         self.display.update(self.tally)
         left = self.tally.seconds_left()
@@ -320,7 +345,7 @@ def remove_left_overs() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def probe_bytes(spec: ConvNetSpec, recipe: Recipe) -> int:
+def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
     """GPU memory that two training steps and an evaluation reserve, in bytes, measured on the GPU of this process."""
     import numpy as np
     import torch
@@ -407,6 +432,13 @@ class Options:
     """Share of a GPU for every trial; None measures each arm."""
     shares: dict[str, float] = field(default_factory=dict)
     """Shares of arms that are set by hand, by the arm's name."""
+    keep_weights: bool = True
+    retry_diverged: bool = False
+    """Train cells again whose loss stopped being finite."""
+    search_paths: tuple[str, ...] = ()
+    """Folders of the user's own modules."""
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Names this run among those on the results root."""
 
 
 def run(plan: Plan, options: Options, display: Display) -> Outcome:
@@ -415,36 +447,48 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
     Raises: UserError: no cluster answers at the address.
     """
     assert plan.store is not None
-    missing = plan.missing
-    tally = Tally(total=len(plan.cells), finished=len(plan.cells) - len(missing), waiting=missing)
-    if not missing:
-        return Outcome(plan.cells, [], interrupted=False)
-    for planned in missing:
-        plan.store.forget_failure(planned.cell.key)
-    baseline = next(planned.arm for planned in plan.cells if planned.arm.is_baseline)
-    cpu = cpu_plan(baseline.spec, baseline.recipe, cores=options.machine.cores, memory=options.machine.memory)
+    store = plan.store
+    store.remove_left_overs()
+    missing = [planned for planned in plan.missing if options.retry_diverged or not plan.diverged(planned)]
+    tally = Tally(total=len(plan.cells), finished=len(plan.cells) - len(plan.missing), waiting=missing)
     stopper = StopOnRequest()
-    scratch = plan.store.root.resolve() / "unfinished" / f"tune-{os.getpid()}"
-    with (
-        display,
-        signals_stop(stopper, display),
-        logged_to(plan.store.study_folder(plan.study.name) / "ray.log"),
-        started_ray(options.address, options.machine, cpu.at_once, cpu.threads),
-    ):
-        display.update(tally)
-        machine = options.machine if options.address is None else cluster_machine()
-        shares = gpu_shares(missing, machine, options.gpu_fraction, plan.data) if machine.gpus else {}
-        shares.update(options.shares)
-        try:
-            _fit(plan, missing, machine, cpu, shares, stopper, Watch(plan, tally, display), scratch)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    failures = [plan.store.failure(planned.cell.key) for planned in plan.missing]
+    if missing:
+        for planned in missing:
+            store.forget_failure(planned.cell.key)
+        baseline = plan.study.baseline
+        cpu = cpu_plan(baseline.spec, baseline.recipe, cores=options.machine.cores, memory=options.machine.memory)
+        with (
+            display,
+            signals_stop(stopper, display),
+            logged_to(store.study_folder(plan.study.name) / "ray.log"),
+            started_ray(options.address, options.machine, cpu.at_once, cpu.threads),
+        ):
+            display.update(tally)
+            machine = options.machine if options.address is None else cluster_machine()
+            shares = gpu_shares(missing, machine, options.gpu_fraction, plan.data) if machine.gpus else {}
+            shares.update(options.shares)
+            while missing and not stopper.requested:
+                _fit(plan, missing, machine, cpu, shares, stopper, Watch(plan, tally, display), options)
+                missing = [p for p in plan.missing if store.failure(p.cell.key) is None and p in missing]
+                if missing and not stopper.requested:
+                    _wait_for_others(store, missing, options.run, stopper, display)
+    failures = [store.failure(planned.cell.key) for planned in plan.missing]
     return Outcome(
         finished=[planned for planned in plan.cells if plan.is_finished(planned)],
         failures=[failure for failure in failures if failure is not None],
         interrupted=stopper.requested,
     )
+
+
+def _wait_for_others(
+    store: Store, cells: list[PlannedCell], run: str, stopper: StopOnRequest, display: Display
+) -> None:
+    """Until one of `cells`, which other studies are training, is finished or free."""
+    display.line(f"waiting for {len(cells)} cells that another study on this results folder is training")
+    while not stopper.requested and all(
+        store.claimed_by_another(planned.cell.key, run) and not store.is_finished(planned.cell.key) for planned in cells
+    ):
+        time.sleep(1)
 
 
 def _fit(
@@ -455,7 +499,7 @@ def _fit(
     shares: dict[str, float],
     stopper: StopOnRequest,
     watch: Watch,
-    scratch: Path,
+    options: Options,
 ) -> None:
     """Hands the cells to Tune. The images go to the trials once, through the object store."""
     assert plan.store is not None
@@ -476,8 +520,17 @@ def _fit(
         for planned in cells
     ]
     trainable = tune.with_parameters(
-        CellTrial, data=plan.data, root=str(plan.store.root.resolve()), protocol=plan.study.protocol
+        CellTrial,
+        data=plan.data,
+        common=Common(
+            root=str(plan.store.root.resolve()),
+            protocol=plan.study.protocol,
+            run=options.run,
+            keep_weights=options.keep_weights,
+            search_paths=list(options.search_paths),
+        ),
     )
+    scratch = plan.store.scratch("tune").resolve()
 
     def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         placed = config["trial"]["placement"]
@@ -507,3 +560,5 @@ def _fit(
         tuner.fit()
     except KeyboardInterrupt:
         stopper.requested = True
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -38,7 +38,14 @@ class Placement(Spec):
 
 
 def run_cell(
-    cell: Cell, data: Data, store: Store, *, arm: str, protocol: str, placement: Placement
+    cell: Cell,
+    data: Data,
+    store: Store,
+    *,
+    arm: str,
+    protocol: str,
+    placement: Placement,
+    keep_weights: bool = True,
 ) -> Iterator[tuple[Progress, float | None]]:
     """Trains, evaluates and records a cell; goes on from its checkpoint where there is one.
 
@@ -94,7 +101,9 @@ def run_cell(
             "test_logits": fit.test_logits,
             "test_labels": np.ascontiguousarray(data.test.labels),
         },
-        weights={name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in model.state_dict().items()},
+        weights={name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in model.state_dict().items()}
+        if keep_weights
+        else {},
     )
 
 

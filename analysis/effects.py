@@ -5,7 +5,7 @@ import math
 import pandas as pd
 from rich.table import Table
 
-from ablations.statement import size
+from ablations.units import size
 from analysis.statistics import paired_difference
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ablations.cell import Cell
+from ablations.plan import PlannedCell
 from ablations.record import DamagedRecord, Record, Store, Study
 from cnnkit.cost import cost
 from cnnkit.errors import UserError
@@ -18,9 +19,10 @@ class Results:
 
     study: Study
     trials: pd.DataFrame
-    """One row a cell: arm, is_baseline, seed, key, status (finished, missing, failed, diverged, damaged), note, parameters,
-    head_share, multiply_adds, receptive_field, and for finished cells validation_accuracy, test_accuracy (0 to 1),
-    seconds, device, device_type, precision, threads, trials_at_once, gpu_share."""
+    """One row a cell: arm, is_baseline, seed, key, status (finished, running, missing, failed, diverged, damaged), note,
+    parameters, head_share, multiply_adds, receptive_field (original pixels), work (multiply-adds of the whole trial), and
+    for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device, device_type, precision, threads,
+    trials_at_once, gpu_share, micro_batch."""
 
 
 def load(path: Path | str, study: str | None = None) -> Results:
@@ -51,7 +53,8 @@ def load(path: Path | str, study: str | None = None) -> Results:
 
 def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any]:
     arm = study.arms[arm_index]
-    key = Cell.of(arm, data=study.data, split=study.split, seed=seed).key
+    planned = PlannedCell(arm, Cell.of(arm, data=study.data, split=study.split, seed=seed))
+    key = planned.cell.key
     costs = cost(arm.spec)
     row: dict[str, Any] = {
         "arm": arm.name,
@@ -64,6 +67,7 @@ def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any
         "head_share": costs.head_share,
         "multiply_adds": costs.multiply_adds,
         "receptive_field": costs.receptive_field_original,
+        "work": planned.work,
     }
     if store.is_finished(key):
         try:
@@ -73,7 +77,7 @@ def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any
     failure = store.failure(key)
     if failure is not None:
         return {**row, "status": failure.kind, "note": failure.sentence}
-    return row
+    return {**row, "status": "running"} if store.claimed_by_another(key, run="") else row
 
 
 def _measured(record: Record) -> dict[str, Any]:
@@ -89,4 +93,5 @@ def _measured(record: Record) -> dict[str, Any]:
         "threads": provenance.threads,
         "trials_at_once": provenance.trials_at_once,
         "gpu_share": provenance.gpu_share,
+        "micro_batch": provenance.micro_batch,
     }

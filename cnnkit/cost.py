@@ -1,8 +1,8 @@
-"""What a spec costs, computed without building it."""
+"""What a spec costs: computed for a `ConvNetSpec` without building it, measured for a network of the user's own."""
 
 from dataclasses import dataclass
 
-from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec
+from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
 
 # The activations whose backward pass needs their input map; the others need their output.
 _SAVES_OUTPUT = frozenset({"relu", "sigmoid", "tanh"})
@@ -19,9 +19,9 @@ class Cost:
     """Trained numbers in the classifier."""
     multiply_adds: int
     """Multiply-adds of one image's forward pass."""
-    receptive_field: int
-    """Input pixels (a side) that one position of the last map depends on."""
-    receptive_field_original: float
+    receptive_field: int | None
+    """Input pixels (a side) that one position of the last map depends on; None where it is not known."""
+    receptive_field_original: float | None
     """The same in pixels of the original image, which was scaled up to the input size."""
 
     @property
@@ -32,11 +32,19 @@ class Cost:
     @property
     def head_share(self) -> float:
         """Share of the parameters that sit in the classifier, 0 to 1."""
-        return self.parameters_head / self.parameters
+        return self.parameters_head / max(1, self.parameters)
 
 
-def cost(spec: ConvNetSpec, *, original_size: int = 32) -> Cost:
-    """What `spec` costs. `original_size`: height and width of the images before they are scaled up, in pixels."""
+def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
+    """What `spec` costs. `original_size`: height and width of the images before they are scaled up, in pixels.
+
+    Raises: UserError: a network of the user's own cannot be built.
+    """
+    if isinstance(spec, ModuleSpec):
+        from cnnkit.module import measure
+
+        measured = measure(spec)
+        return Cost(measured.parameters_body, measured.parameters_head, measured.multiply_adds, None, None)
     body = multiply_adds = 0
     receptive_field, jump = 1, 1  # in input pixels; jump: distance between neighbouring positions of the map
     size, c_in = spec.image_size, spec.in_channels
@@ -65,13 +73,17 @@ def cost(spec: ConvNetSpec, *, original_size: int = 32) -> Cost:
     )
 
 
-def activation_bytes(spec: ConvNetSpec, batch_size: int, *, bytes_per_number: int = 4) -> int:
+def activation_bytes(spec: ConvNetSpec | ModuleSpec, batch_size: int, *, bytes_per_number: int = 4) -> int:
     """Memory of the maps that a training step keeps for its backward pass, in bytes.
 
     Counted once for each tensor that autograd saves: inputs of convolutions, batch norms, poolings and fully
     connected layers, what the activations need, pooling's 8-byte indices, dropout's mask, the image itself. Weights
     are not in it. `bytes_per_number`: 4 in fp32, 2 in bf16 and fp16.
     """
+    if isinstance(spec, ModuleSpec):
+        from cnnkit.module import measure
+
+        return measure(spec).saved_numbers * batch_size * bytes_per_number
     pool_first = spec.activation in COMMUTES_WITH_MAX
     act_keeps = 0 if spec.activation == "identity" else 1
     keeps_input = act_keeps and spec.activation not in _SAVES_OUTPUT

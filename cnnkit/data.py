@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from platformdirs import user_cache_path
 
-from cnnkit.errors import UserError
+from cnnkit.errors import UserError, brief
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SAMPLE = Path(__file__).parent / "sample"
@@ -201,7 +201,7 @@ def _parquet(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         try:
             table = pq.read_table(file)
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{file} is not a readable Parquet file ({_first_line(error)}); download it again") from error
+            raise UserError(f"{file} is not a readable Parquet file ({brief(error)}); download it again") from error
         missing = [column for column in ("img", "label") if column not in table.column_names]
         if missing:
             raise UserError(
@@ -227,14 +227,10 @@ def _decode(png: bytes | None, file: Path, row: int) -> np.ndarray:
     try:
         pixels = np.asarray(Image.open(io.BytesIO(png or b"")).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file}, row {row}: not a readable image ({_first_line(error)})") from error
+        raise UserError(f"{file}, row {row}: not a readable image ({brief(error)})") from error
     if pixels.shape != (32, 32, 3):
         raise UserError(f"{file}, row {row}: an image of {pixels.shape[1]}x{pixels.shape[0]} pixels, CIFAR-10 has 32x32")
     return np.moveaxis(pixels, -1, 0)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _download(folder: Path) -> bool:
@@ -249,7 +245,7 @@ def _download(folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         CIFAR10(folder, download=True)
     except (OSError, RuntimeError) as error:
-        warnings.warn(f"CIFAR-10 could not be downloaded: {_first_line(error)}", stacklevel=2)
+        warnings.warn(f"CIFAR-10 could not be downloaded: {brief(error)}", stacklevel=2)
         return False
     finally:
         socket.setdefaulttimeout(before)

@@ -6,3 +6,9 @@ class UserError(Exception):
 
     Scripts print the text and end with exit code 2, without a traceback.
     """
+
+
+def brief(error: BaseException) -> str:
+    """An error of somebody else's code in one line: its type and the first line of its text."""
+    text = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,14 +2,16 @@
 
 import math
 from collections import OrderedDict
+from typing import overload
 
 import torch
 from jaxtyping import Float
 from timm.layers import create_act_layer
 from torch import Tensor, nn
 
+from cnnkit.module import build_module
 from cnnkit.seeds import generator
-from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec
+from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, batch_norm: bool) -> nn.Sequential:
     """A convolution that keeps the map's size, with batch norm or, without it, a bias of its own."""
@@ -122,11 +124,19 @@ def initialise(model: nn.Module, seed: int) -> None:
             nn.init.zeros_(parameter)
 
 
-def build(spec: ConvNetSpec, *, seed: int = 0) -> ConvNet:
+@overload
+def build(spec: ConvNetSpec, *, seed: int = 0) -> ConvNet: ...
+@overload
+def build(spec: ModuleSpec, *, seed: int = 0) -> nn.Module: ...
+def build(spec: ConvNetSpec | ModuleSpec, *, seed: int = 0) -> nn.Module:
     """The network of `spec` on the CPU, its weights drawn from (`seed`, parameter name).
 
-    Torch's global generator is left as it was.
+    A network of the user's own draws its weights as its code does, under `seed`. Torch's global generator is left as it was.
+
+    Raises: UserError: a network of the user's own cannot be built.
     """
+    if isinstance(spec, ModuleSpec):
+        return build_module(spec, seed=seed)
     with torch.random.fork_rng(devices=[]):
         model = ConvNet(spec)
     initialise(model, seed)

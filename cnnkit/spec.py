@@ -121,5 +121,26 @@ class ConvNetSpec(Spec):
         return self.map_sizes[-1] if self.head == "flatten" else self.pool_size
 
 
+class ModuleSpec(Spec):
+    """A network of the user's own: any callable that returns an `nn.Module` from (b, c, s, s) images to (b, classes) logits.
+
+    `cnnkit.module` builds it, and refuses what cannot be built or gives other shapes.
+    """
+
+    factory: str
+    """MODULE:FUNCTION, such as my_net:make; or timm's name of a model, such as resnet18."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of the callable. A timm model gets in_chans and num_classes besides."""
+    image_size: PositiveInt = 224
+    """Height and width of the (square) input, in pixels."""
+    in_channels: PositiveInt = 3
+    """Channels of the input."""
+    num_classes: PositiveInt = 10
+    """Number of classes, the length of a logit vector."""
+    source: str = ""
+    """Hash of the source file that defines the callable: another source is another network. Filled in by
+    `cnnkit.module.with_source`."""
+
+
 BASELINE = ConvNetSpec()
 """The documented four-block network at 224 pixels. It never changes."""

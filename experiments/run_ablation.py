@@ -2,31 +2,38 @@
 
     python experiments/run_ablation.py --grid depth
     python experiments/run_ablation.py --grid depth --protocol quick --data PATH --seeds 5 --recipe.epochs 10
-    python experiments/run_ablation.py --grid depth --dry-run
+    python experiments/run_ablation.py --grid my_grid.yaml --dry-run
 
-Writes one record a finished cell under --results, and the table as CSV. The same command after an interruption trains
-only what is missing.
+Writes one record a finished cell under --results, and the table as CSV. A finished cell is never trained again: the same
+command after an interruption trains what is missing, more seeds or another grid only what is new. Exit code 0: all cells
+finished; 1: some failed; 2: bad input; 130: interrupted.
 """
 
 import os
+import re
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
-from pydantic import ValidationError
 
-from ablations.cli import INTERRUPTED, SOME_FAILED, refuse, run_script
-from ablations.grids import GRIDS
+from ablations.cli import INTERRUPTED, SOME_FAILED, known, parse, run_script
+from ablations.grid_files import is_grid_file, load_grid
+from ablations.grids import GRIDS, Grid
 from ablations.protocols import PROTOCOLS, Protocol, Split
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
-from cnnkit.spec import ConvNetSpec, one_sentence
+from cnnkit.spec import ConvNetSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ablations.plan import Plan
+    from ablations.record import Store
+    from ablations.resources import Machine
 
 
 @dataclass
@@ -34,9 +41,9 @@ class Arguments:
     """The command line; the defaults of spec, recipe and split are the protocol's."""
 
     grid: str
-    """Which grid of arms to train (listed below)."""
+    """Which grid of arms to train: one of those listed above, or a YAML or Python file."""
     protocol: str
-    """documented, quick or smoke (described below); documented where a GPU is visible, else quick."""
+    """documented, quick or smoke (described above); documented where a GPU is visible, else quick."""
     spec: ConvNetSpec
     recipe: Recipe
     split: Split
@@ -53,6 +60,14 @@ class Arguments:
     """Share of a GPU for each trial: auto measures each arm's memory need; or a number above 0, at most 1."""
     address: str | None = None
     """Address of a Ray cluster to join, such as auto or 10.0.0.1:6379; its nodes must see the results folder."""
+    shard: str | None = None
+    """I/N: train only the I-th of N parts of the cells, on machines that share no Ray; copy the results together."""
+    tune: str | None = None
+    """FIELD=VALUE,VALUE: choose a field of the recipe for each arm by validation accuracy, on a seed of its own."""
+    keep_weights: Literal["all", "none"] = "all"
+    """Whether records keep the trained weights, which pictures of attention and further measures need."""
+    retry_diverged: bool = False
+    """Train cells again whose loss became NaN; otherwise they stay recorded as diverged."""
 
 
 def gpu_is_visible() -> bool:
@@ -62,15 +77,6 @@ def gpu_is_visible() -> bool:
         and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
         and any(Path("/proc/driver/nvidia/gpus").glob("*"))
     )
-
-
-def known(kind: str, name: str, names: Sequence[str]) -> str:
-    """`name` if it is one of `names`. Raises: UserError: with the nearest name."""
-    if name in names:
-        return name
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
-    raise UserError(f"no {kind} {name!r}: {hint}")
 
 
 def value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -83,8 +89,8 @@ def value_of(option: str, arguments: Sequence[str]) -> str | None:
     return None
 
 
-def parse(arguments: Sequence[str]) -> tuple[Arguments, str]:
-    """The arguments, and why their protocol was chosen."""
+def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
+    """The command line, the protocol with its changes, and why that protocol was chosen."""
     asked = value_of("--protocol", arguments)
     if asked is not None:
         name, why = known("protocol", asked, list(PROTOCOLS)), "as asked"
@@ -95,17 +101,25 @@ def parse(arguments: Sequence[str]) -> tuple[Arguments, str]:
     protocol = PROTOCOLS[name]
     grids = "\n".join(f"  {grid}: {(function.__doc__ or '').splitlines()[0]}" for grid, function in GRIDS.items())
     protocols = "\n".join(f"  {protocol.name}: {protocol.purpose}" for protocol in PROTOCOLS.values())
-    defaults = Arguments(
-        grid=tyro.MISSING, protocol=name, spec=protocol.spec, recipe=protocol.recipe, split=protocol.split
-    )
-    parsed = tyro.cli(
+    args = parse(
         Arguments,
-        default=defaults,
-        args=list(arguments),
+        arguments,
         description=f"{__doc__}\ngrids:\n\n{grids}\n\nprotocols:\n\n{protocols}",
-        config=(tyro.conf.OmitSubcommandPrefixes,),
+        default=Arguments(
+            grid=tyro.MISSING, protocol=name, spec=protocol.spec, recipe=protocol.recipe, split=protocol.split
+        ),
     )
-    return parsed, why
+    changed = Protocol(
+        name=name, purpose=protocol.purpose, spec=args.spec, recipe=args.recipe, split=args.split
+    )
+    return args, changed, why
+
+
+def find_grid(name: str) -> tuple[Grid, str]:
+    """The grid and what it is called."""
+    if is_grid_file(name):
+        return load_grid(Path(name)), Path(name).stem
+    return GRIDS[known("grid", name, list(GRIDS))], name
 
 
 def gpu_share(text: str) -> float | None:
@@ -121,92 +135,158 @@ def gpu_share(text: str) -> float | None:
     return share
 
 
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """The value of --shard as (I, N)."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UserError(f"--shard {text}: give I/N with I from 1 to N, such as 1/4")
+    return int(match[1]), int(match[2])
+
+
+def candidates_of(text: str | None) -> tuple[str, list[str]] | None:
+    """The value of --tune as a field of the recipe and its values."""
+    if text is None:
+        return None
+    field, _, values = text.partition("=")
+    fields = [name for name in Recipe.model_fields if name != "augmentation"]
+    listed = [value for value in values.split(",") if value]
+    if len(listed) < 2:
+        raise UserError(f"--tune {text}: give a field and at least two values, such as learning_rate=1e-4,3e-4")
+    return known("field of the recipe", field, fields), listed
+
+
+def search_paths(grid: str) -> tuple[str, ...]:
+    """Where networks of the user's own are looked for: beside the grid's file, and in the current folder."""
+    folders = [Path.cwd(), *([Path(grid).resolve().parent] if is_grid_file(grid) else [])]
+    return tuple(dict.fromkeys(str(folder) for folder in folders))
+
+
+def can_show(seeds: int, images: int) -> str:
+    """The smallest difference that so many seeds and images could tell from none."""
+    from analysis.statistics import best_half_width
+
+    if seeds == 1:
+        return "one seed: differences without intervals; give --seeds 3 or more to know how sure they are"
+    return (
+        f"differences above about {100 * best_half_width(seeds, images):.1f} points, at best: what {seeds} seeds and "
+        f"{images:,} test images allow if seeds add no variance"
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Parses, says what will happen, trains, and prints the table."""
-    args, why_protocol = parse(arguments)
-    known("grid", args.grid, list(GRIDS))
-    fraction = gpu_share(args.gpu_fraction)
+    args, protocol, why_protocol = read_arguments(arguments)
+    grid, grid_name = find_grid(args.grid)
+    fraction, shard, tune = gpu_share(args.gpu_fraction), shard_of(args.shard), candidates_of(args.tune)
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
-    protocol = Protocol(
-        name=args.protocol,
-        purpose=PROTOCOLS[args.protocol].purpose,
-        spec=args.spec,
-        recipe=args.recipe,
-        split=args.split,
-    )
+    paths = search_paths(args.grid)
 
     from rich.console import Console
 
-    from ablations.display import display_for
-    from ablations.plan import make_plan
+    from ablations.plan import arms_for, chosen_values, make_plan, tuning_plan
     from ablations.record import Store
     from ablations.resources import Machine
     from ablations.statement import statement, table_of_arms
-    from analysis.statistics import best_half_width
     from cnnkit.data import load
+    from cnnkit.module import add_search_paths
 
-    console = Console(highlight=False)
+    add_search_paths(list(paths))
+    arms_for(grid, grid_name, protocol)  # what cannot be built is refused before anything is loaded or written
     data = load(args.data)
     store = None
     if not args.dry_run:
         store = Store.open(args.results, data=data.fingerprint, data_description=data.describe())
     elif (args.results / "ablations.json").is_file():
         store = Store.reading(args.results, data=data.fingerprint, data_description=data.describe())
-    plan = make_plan(
-        args.grid,
-        protocol,
-        data,
-        store,
-        seeds=args.seeds,
-        arguments=list(arguments),
-        now=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    machine = Machine.this()
-    n_images = len(plan.data.test)
-    if args.seeds == 1:
-        best = "one seed: differences without intervals; give --seeds 3 or more to know how sure they are"
-    else:
-        half_width = 100 * best_half_width(args.seeds, n_images)
-        best = (
-            f"differences above about {half_width:.1f} points, at best: what {args.seeds} seeds and {n_images:,} test "
-            f"images allow if seeds add no variance"
-        )
-    for head, text in statement(plan, machine, why_protocol=why_protocol, best_difference=best):
+    console, machine = Console(highlight=False), Machine.this()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def planned(tuned: dict[str, dict[str, Any]] | None = None) -> "Plan":
+        plan = make_plan(
+            grid, grid_name, protocol, data, store,
+            seeds=range(args.seeds), arguments=list(arguments), now=now, tuned=tuned,
+        )  # fmt: skip
+        return plan.shard(*shard) if shard else plan
+
+    plan = planned()
+    best = can_show(args.seeds, len(plan.data.test))
+    for head, text in statement(plan, machine, why_protocol=why_protocol, best_difference=best, shard=args.shard):
         console.print(f"[bold]{head:>9}[/bold]  ", end="")
         console.print(text, markup=False, soft_wrap=True)
+    if tune is not None:
+        tuning, candidates = tuning_plan(plan, *tune, store)
+        console.print(f"[bold]{'tuning':>9}[/bold]  ", end="")
+        console.print(
+            f"before that, {tune[0]} of each arm by validation accuracy: {len(tuning.cells)} cells on a seed of "
+            f"their own, {len(tuning.missing)} to train",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     console.print()
     if args.dry_run:
         console.print(table_of_arms(plan))
         return 0
 
     assert store is not None
+    if tune is not None:
+        interrupted = train(tuning, args, machine, fraction, paths, console)
+        if interrupted is not None:
+            return interrupted
+        plan = planned(chosen_values(tune[0], candidates, store))
     store.write_study(plan.study)
+    ended = train(plan, args, machine, fraction, paths, console)
+    report(plan, store, console)
+    if ended == INTERRUPTED:
+        console.print("stopped early; the same command goes on", markup=False)
+    if shard:
+        console.print("a shard: run the others, then copy their results folders together", markup=False)
+    return ended or 0
 
+
+def train(
+    plan: "Plan", args: Arguments, machine: "Machine", fraction: float | None, paths: tuple[str, ...], console: "Console"
+) -> int | None:
+    """Trains the plan's missing cells. An exit code, or None where all finished."""
+    from ablations.display import display_for
     from ablations.study import Options, run
-    from analysis.effects import effect_table, for_terminal
-    from analysis.results import load as load_results
 
-    outcome = run(plan, Options(machine, args.address, fraction), display_for(console))
-    effects = effect_table(load_results(args.results, plan.study.name).trials)
+    options = Options(
+        machine,
+        args.address,
+        fraction,
+        keep_weights=args.keep_weights == "all",
+        retry_diverged=args.retry_diverged,
+        search_paths=paths,
+    )
+    outcome = run(plan, options, display_for(console))
+    for failure in outcome.failures:
+        console.print(
+            f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True
+        )
+    if outcome.interrupted:
+        return INTERRUPTED
+    return SOME_FAILED if len(outcome.finished) < len(plan.cells) else None
+
+
+def report(plan: "Plan", store: "Store", console: "Console") -> None:
+    """The table of the whole study, whichever part of it this command trained."""
+    from analysis.effects import effect_table, for_terminal
+    from analysis.results import load
+
+    effects = effect_table(load(store.root, plan.study.name).trials)
     csv = store.study_folder(plan.study.name) / "effects.csv"
     effects.to_csv(csv, index=False)
     title = f"{plan.study.name}: {plan.study.question}"
-    if data.source == "sample":
+    if plan.data.source == "sample":
         title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
+    for arm, chosen in plan.study.tuned.items():
+        title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
     console.print()
     console.print(for_terminal(effects, title))
     console.print(f"\ntable: {csv}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
-    for failure in outcome.failures:
-        console.print(f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False)
-    if outcome.interrupted:
-        console.print("stopped early; the same command goes on", markup=False)
-        return INTERRUPTED
-    return SOME_FAILED if len(outcome.finished) < len(plan.cells) else 0
 
 
 if __name__ == "__main__":
-    try:
-        run_script(main)
-    except ValidationError as error:
-        refuse(one_sentence(error))
+    run_script(main)

@@ -1,0 +1,201 @@
+"""Measures how much faster the project's training step is than the usual loop.
+
+    python experiments/benchmark.py
+    python experiments/benchmark.py --only step-64-bf16 --rounds 5 --json benchmark.json
+
+Both train the documented network (batch 64, Adam) on the packaged images, each in a process of its own, on all cores, in
+turns A B A B. Printed are the medians (images a second, a first batch left out) and their ratio. About 5 minutes on two
+cores.
+
+A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager, the loss read after every update.
+B, ours: `cnnkit.train.Training` with the allocator settings that trials run with.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from ablations.cli import run_script
+from cnnkit.errors import UserError
+from cnnkit.recipe import Precision, Recipe
+from cnnkit.spec import BASELINE
+
+BATCH_SIZE = 64
+USUAL, OURS = "usual", "ours"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One training step to compare. Batches are what a process measures, after one more that warms up."""
+
+    name: str
+    image_size: int
+    precision: Precision
+    usual_batches: int
+    our_batches: int
+
+
+COMPARISONS = (
+    Comparison("step-224-bf16", 224, "bf16", 3, 6),
+    Comparison("step-224-fp32", 224, "fp32", 3, 5),
+    Comparison("step-64-bf16", 64, "bf16", 20, 50),
+    Comparison("step-64-fp32", 64, "fp32", 20, 40),
+)
+
+
+def usual_rate(image_size: int, batches: int) -> float:
+    """Images a second of the loop that most people would write."""
+    import torch
+    from PIL import Image
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+
+    from cnnkit.augment import MEAN, STD
+    from cnnkit.data import load
+
+    data = load("sample").train
+    change = transforms.Compose(
+        [
+            transforms.Resize(image_size),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomRotation(10),
+            transforms.ColorJitter(0.2, 0.2, 0.2),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+
+    class Images(Dataset[tuple[torch.Tensor, int]]):
+        def __len__(self) -> int:
+            return len(data)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            image = Image.fromarray(data.images[index].transpose(1, 2, 0))
+            return change(image), int(data.labels[index])
+
+    blocks: list[nn.Module] = []
+    channels = (BASELINE.in_channels, *BASELINE.widths)
+    for c_in, c_out in zip(channels, channels[1:], strict=False):
+        blocks += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(), nn.MaxPool2d(2)]
+    features = BASELINE.widths[-1] * (image_size >> len(BASELINE.widths)) ** 2
+    model = nn.Sequential(
+        *blocks, nn.Flatten(), nn.Linear(features, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4)
+    loader = DataLoader(Images(), batch_size=BATCH_SIZE, shuffle=True, num_workers=2)
+    started = 0.0
+    for update, (images, labels) in enumerate(loader):
+        if update == 1:
+            started = time.perf_counter()
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        if update == batches:
+            return batches * BATCH_SIZE / (time.perf_counter() - started)
+    raise AssertionError("the sample is too small")
+
+
+def our_rate(image_size: int, precision: Precision, batches: int) -> float:
+    """Images a second of this project's training step."""
+    from cnnkit.data import load
+    from cnnkit.model import build
+    from cnnkit.train import Training
+
+    training = Training(
+        build(BASELINE.vary(image_size=image_size)),
+        Recipe(precision=precision, batch_size=BATCH_SIZE),
+        load("sample"),
+        image_size=image_size,
+        seed=0,
+    )
+    started = 0.0
+    for progress in training.run():
+        if progress.update == 1:
+            started = time.perf_counter()
+        if progress.update == batches + 1:
+            return batches * BATCH_SIZE / (time.perf_counter() - started)
+    raise AssertionError("the sample is too small")
+
+
+def measured(which: str, comparison: Comparison) -> float:
+    """The rate of one side, in a fresh process: the allocator's settings are read when a process starts."""
+    from ablations.study import WORKER_ENVIRONMENT
+
+    environment = {name: value for name, value in os.environ.items() if name not in WORKER_ENVIRONMENT}
+    if which == OURS:
+        environment |= WORKER_ENVIRONMENT
+    run = subprocess.run(
+        [sys.executable, __file__, "--measure", which, comparison.name],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise UserError(f"the {which} side of {comparison.name} failed: {run.stderr.strip().splitlines()[-1]}")
+    return float(run.stdout)
+
+
+def measure(which: str, name: str) -> None:
+    """What the fresh process does: prints one rate."""
+    comparison = next(comparison for comparison in COMPARISONS if comparison.name == name)
+    if which == USUAL:
+        print(usual_rate(comparison.image_size, comparison.usual_batches))
+    else:
+        print(our_rate(comparison.image_size, comparison.precision, comparison.our_batches))
+
+
+@dataclass
+class Arguments:
+    """The command line."""
+
+    only: str | None = None
+    """Name of one comparison; all of them otherwise."""
+    rounds: int = 3
+    """Turns of A and B."""
+    json: Path | None = None
+    """A file for the figures."""
+    measure: Annotated[tuple[str, str] | None, tyro.conf.Suppress] = None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the comparisons."""
+    args = tyro.cli(Arguments, args=list(arguments), description=__doc__)
+    if args.measure is not None:
+        measure(*args.measure)
+        return 0
+    chosen = [comparison for comparison in COMPARISONS if args.only in (None, comparison.name)]
+    if not chosen:
+        raise UserError(f"--only {args.only}: choose one of {', '.join(c.name for c in COMPARISONS)}")
+    console = Console(highlight=False)
+    results = []
+    for comparison in chosen:
+        rates: dict[str, list[float]] = {USUAL: [], OURS: []}
+        for _ in range(args.rounds):
+            for which in (USUAL, OURS):
+                rates[which].append(measured(which, comparison))
+        usual, ours = statistics.median(rates[USUAL]), statistics.median(rates[OURS])
+        console.print(
+            f"{comparison.name}: usual loop {usual:.1f} images/s, ours {ours:.1f} images/s, ratio {ours / usual:.2f}"
+        )
+        results.append({**asdict(comparison), "rates": rates, "ratio": ours / usual})
+    if args.json is not None:
+        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

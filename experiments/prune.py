@@ -1,0 +1,62 @@
+"""Frees disk in a results folder: the weights of finished cells, and what killed processes left.
+
+    python experiments/prune.py results --dry-run
+    python experiments/prune.py results
+
+Accuracies, logits and learning curves stay, and so do all tables; pictures of attention and other measures that run a
+model need its weights. Checkpoints of cells that nobody trains any more go with --checkpoints.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from ablations.cli import parse, run_script
+from ablations.record import Store
+from ablations.units import size
+
+
+@dataclass
+class Arguments:
+    """The command line."""
+
+    results: tyro.conf.Positional[Path]
+    """A results folder."""
+    dry_run: bool = False
+    """Say what would be freed, and stop."""
+    checkpoints: bool = False
+    """Also remove the checkpoints of unfinished cells that no process is training: they would start anew."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints what is freed."""
+    args = parse(Arguments, arguments, description=__doc__)
+    store, console = Store(args.results), Console(highlight=False)
+    weights = [store.cell_folder(key) / "weights.safetensors" for key in store.keys()]
+    weights = [file for file in weights if file.is_file()]
+    idle = [
+        folder
+        for folder in (store.root / "unfinished").iterdir()
+        if args.checkpoints and "@" not in folder.name and not store.claimed_by_another(folder.name, run="")
+    ]
+    freed = sum(file.stat().st_size for file in weights)
+    freed += sum(file.stat().st_size for folder in idle for file in folder.rglob("*") if file.is_file())
+    what = f"weights of {len(weights)} cells" + (f", checkpoints of {len(idle)} unfinished cells" if idle else "")
+    if args.dry_run:
+        console.print(f"would free {size(freed, 'B')}: {what}")
+        return 0
+    store.remove_left_overs()
+    for file in weights:
+        file.unlink()
+    for folder in idle:
+        shutil.rmtree(folder)
+    console.print(f"freed {size(freed, 'B')}: {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

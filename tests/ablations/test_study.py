@@ -1,0 +1,164 @@
+"""Studies through a real Ray, on real images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from ablations.cell import Cell, SplitSizes
+from ablations.grids import GRIDS
+from ablations.plan import Plan, PlannedCell, make_plan
+from ablations.protocols import PROTOCOLS, Split
+from ablations.record import Store
+from ablations.resources import GIB, Machine
+from ablations.study import Options, run
+from ablations.trial import Placement, run_cell
+from cnnkit import BASELINE, Recipe
+
+TINY = PROTOCOLS["smoke"].vary(
+    spec=BASELINE.vary(image_size=64, hidden_width=16, widths=(8, 16)),
+    recipe=Recipe(epochs=2, learning_rate=1e-3),
+    split=Split(train=200, validation=100, test=100),
+)
+
+
+class Recorder:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.running: list[set[str]] = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def update(self, tally):
+        self.running.append({trial.planned.arm.name for trial in tally.running.values()})
+
+    def line(self, text):
+        self.lines.append(text)
+
+
+def plan_of(root: Path, data, *, arms: int, seeds: int = 1, epochs: int = 2) -> Plan:
+    """A study of small arms that differ in their dropout."""
+    store = Store.open(root, data=data.fingerprint, data_description=data.describe())
+    protocol = TINY.vary(recipe=TINY.recipe.vary(epochs=epochs))
+    now = "2026-01-01T00:00:00+00:00"
+    plan = make_plan(GRIDS["depth"], "depth", protocol, data, store, seeds=range(seeds), arguments=[], now=now)
+    baseline = protocol.baseline()
+    varied = [baseline, *(baseline.variant(f"arm {i}", {"dropout": i / 10}, dropout=i / 10) for i in range(arms - 1))]
+    cells = [
+        PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=plan.study.split, seed=seed))
+        for seed in range(seeds)
+        for arm in varied
+    ]
+    return Plan(plan.study, cells, plan.data, store)
+
+
+CPU = Machine(cores=2, memory=8 * GIB)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, sample) -> tuple[Plan, Recorder]:
+    """A study of two arms and two seeds that has run."""
+    plan, display = plan_of(tmp_path_factory.mktemp("study"), sample, arms=2, seeds=2), Recorder()
+    outcome = run(plan, Options(CPU), display)
+    assert len(outcome.finished) == 4
+    assert not outcome.failures
+    assert not outcome.interrupted
+    return plan, display
+
+
+def test_every_cell_leaves_a_complete_record(finished):
+    plan, display = finished
+    assert not plan.missing
+    for planned in plan.cells:
+        record = plan.store.read(planned.cell.key)
+        assert len(record.curve) == 2
+        assert record.provenance.threads == 1
+        assert record.provenance.device_type == "cpu"
+        logits, labels = plan.store.logits(record, "test")
+        assert record.test_accuracy == (logits.argmax(1) == labels).mean()
+    assert len(display.lines) == 4
+    assert "[4/4]" in display.lines[-1]
+
+
+def test_trials_ran_side_by_side(finished):
+    _, display = finished
+    assert max(len(names) for names in display.running) == 2
+
+
+def test_nothing_is_left_behind(finished):
+    plan, _ = finished
+    assert list((plan.store.root / "unfinished").iterdir()) == []
+    assert list((plan.store.root / "failed").iterdir()) == []
+
+
+def test_a_finished_study_trains_nothing(finished):
+    plan, _ = finished
+    display = Recorder()
+    outcome = run(plan, Options(CPU), display)
+    assert len(outcome.finished) == 4
+    assert display.lines == []
+
+
+def test_a_trial_in_ray_gives_the_numbers_of_one_without_ray(finished, sample, tmp_path):
+    plan, _ = finished
+    planned = plan.cells[-1]
+    store = Store.open(tmp_path / "alone", data=sample.fingerprint, data_description="")
+    for _ in run_cell(planned.cell, plan.data, store, arm="x", protocol="smoke", placement=Placement()):
+        pass
+    for file in ("logits.safetensors", "weights.safetensors"):
+        a = load_file(plan.store.cell_folder(planned.cell.key) / file)
+        b = load_file(store.cell_folder(planned.cell.key) / file)
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path, sample):
+    plan = plan_of(tmp_path / "results", sample, arms=2)
+    bad = plan.cells[1]
+    broken = PlannedCell(bad.arm, bad.cell.vary(recipe=bad.cell.recipe.vary(optimizer="nonsense")))
+    diverging = PlannedCell(
+        bad.arm, bad.cell.vary(recipe=bad.cell.recipe.vary(optimizer="sgd", learning_rate=1e30), seed=1)
+    )
+    display = Recorder()
+    outcome = run(Plan(plan.study, [broken, diverging, plan.cells[0]], plan.data, plan.store), Options(CPU), display)
+    assert [planned.cell.key for planned in outcome.finished] == [plan.cells[0].cell.key]
+    kinds = {failure.kind: failure for failure in outcome.failures}
+    assert "timm has no optimizer 'nonsense'" in kinds["failed"].sentence
+    assert kinds["diverged"].epoch == 1
+    log = plan.store.root / "failed" / f"{broken.cell.key}.log"
+    assert "Traceback" in log.read_text()
+    assert any(str(log) in line for line in display.lines)
+
+
+def test_shares_of_one_gpu_run_together_and_a_fourth_waits(tmp_path, sample):
+    # A logical GPU: Ray's bookkeeping without a card, so that the arithmetic stays on the CPU.
+    plan = plan_of(tmp_path / "results", sample, arms=4, epochs=25)
+    shares = dict(zip([planned.arm.name for planned in plan.cells], (0.25, 0.25, 0.5, 0.25), strict=True))
+    display = Recorder()
+    run(plan, Options(Machine(cores=4, memory=16 * GIB, gpus=1, gpu_memory=16 * GIB), shares=shares), display)
+    first_three, fourth = list(shares)[:3], list(shares)[3]
+    assert set(first_three) in display.running, "0.25, 0.25 and 0.5 fit on one GPU together"
+    assert all(sum(shares[name] for name in names) <= 1 for names in display.running)
+    fourth_began = next(i for i, names in enumerate(display.running) if fourth in names)
+    all_three = display.running.index(set(first_three))
+    assert fourth_began > all_three, "the fourth waits until there is room"
+    for planned in plan.cells:
+        assert plan.store.read(planned.cell.key).provenance.gpu_share == shares[planned.arm.name]
+
+
+def test_the_manifest_is_readable_json(tmp_path, sample):
+    plan = plan_of(tmp_path / "results", sample, arms=2)
+    plan.store.write_study(plan.study)
+    content = json.loads((plan.store.study_folder(plan.study.name) / "study.json").read_text())
+    assert content["grid"] == "depth"
+    assert content["question"].startswith("How many blocks")
+    assert SplitSizes.model_validate(content["split"]).train == 200
+    assert plan.store.study(plan.study.name) == plan.study

@@ -1,0 +1,193 @@
+import hashlib
+import pickle
+import socket
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cnnkit import data as data_module
+from cnnkit.data import CLASSES, Data, ImageSet, load
+from cnnkit.errors import UserError
+
+
+def write_parquet(folder, train: ImageSet, test: ImageSet, order=None):
+    """The `plain_text` layout, rows in the given order."""
+    folder.mkdir(parents=True)
+    for part, images in (("train", train), ("test", test)):
+        rows = range(len(images)) if order is None else order[: len(images)]
+        pngs = list(data_module._pngs(images))
+        table = pa.table(
+            {"img": [{"bytes": pngs[i], "path": ""} for i in rows], "label": [int(images.labels[i]) for i in rows]}
+        )
+        pq.write_table(table, folder / f"{part}-00000-of-00001.parquet")
+
+
+@pytest.fixture
+def small(sample: Data) -> tuple[ImageSet, ImageSet]:
+    """Ten training and two test images of each class."""
+    return sample.train.subset(100, "train"), sample.test.subset(20, "test")
+
+
+def test_the_sample_is_stratified_and_disjoint(sample):
+    for part, count in ((sample.train, 400), (sample.validation, 50), (sample.test, 100)):
+        assert np.bincount(part.labels).tolist() == [count] * 10
+        assert part.images.shape == (10 * count, 3, 32, 32)
+        assert part.images.dtype == np.uint8
+    images = [image.tobytes() for part in (sample.train, sample.validation, sample.test) for image in part.images]
+    assert len(set(images)) == 5_500
+    assert sample.source == "sample"
+    assert "SAMPLE" in sample.describe()
+
+
+def test_the_sample_has_the_channel_means_of_cifar10(sample):
+    # Published means of the training set; 4,000 images know them to about a hundredth.
+    means = sample.train.images.mean((0, 2, 3)) / 255
+    np.testing.assert_allclose(means, (0.4914, 0.4822, 0.4465), atol=0.01)
+
+
+def test_any_subset_of_a_data_set_is_stratified(sample):
+    part = sample.subset(train=500, validation=100, test=None)
+    assert np.bincount(part.train.labels).tolist() == [50] * 10
+    assert len(part.test) == 1_000
+    with pytest.raises(UserError, match="multiple of 10 images, got 55"):
+        sample.subset(train=55)
+
+
+def test_the_documented_split_is_80_10_10_and_says_what_is_unused(small, tmp_path):
+    write_parquet(tmp_path / "d", *small)
+    data = load(tmp_path / "d")
+    assert (len(data.train), len(data.validation), len(data.test), data.unused) == (80, 10, 20, 10)
+    assert np.bincount(data.train.labels).tolist() == [8] * 10
+    assert "10 training images unused" in data.describe()
+
+
+def test_the_split_depends_on_the_pixels_not_on_the_rows(small, tmp_path):
+    write_parquet(tmp_path / "a", *small)
+    write_parquet(tmp_path / "b", *small, order=np.random.default_rng(0).permutation(100).tolist())
+    # the second file's test rows are a permutation of a part only, so write them whole
+    (tmp_path / "b" / "test-00000-of-00001.parquet").write_bytes(
+        (tmp_path / "a" / "test-00000-of-00001.parquet").read_bytes()
+    )
+    a, b = load(tmp_path / "a"), load(tmp_path / "b")
+    assert a.fingerprint == b.fingerprint
+    assert np.array_equal(a.train.images, b.train.images)
+    assert np.array_equal(a.validation.labels, b.validation.labels)
+
+
+def test_both_layouts_give_the_same_split(small, tmp_path, monkeypatch):
+    train, test = small
+    write_parquet(tmp_path / "parquet", train, test)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+
+    def dump(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    from torchvision.datasets import CIFAR10
+
+    batches = []
+    for i, rows in enumerate(np.array_split(np.random.default_rng(1).permutation(100), 5), start=1):
+        content = {"data": train.images[rows].reshape(len(rows), -1), "labels": train.labels[rows].tolist()}
+        batches.append(dump(f"data_batch_{i}", content))
+    test_batch = dump("test_batch", {"data": test.images.reshape(20, -1), "labels": test.labels.tolist()})
+    meta = dump("batches.meta", {"label_names": list(CLASSES)})
+    monkeypatch.setattr(CIFAR10, "train_list", batches)
+    monkeypatch.setattr(CIFAR10, "test_list", [test_batch])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": meta[1]})
+    for given in (tmp_path, folder):
+        if given == tmp_path:
+            (tmp_path / "parquet").rename(tmp_path.parent / f"{tmp_path.name}-parquet")
+        a, b = load(tmp_path.parent / f"{tmp_path.name}-parquet"), load(given)
+        assert a.fingerprint == b.fingerprint
+        assert np.array_equal(a.train.images, b.train.images)
+        assert np.array_equal(a.test.labels, b.test.labels)
+    (folder / "data_batch_3").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="damaged"):
+        load(folder)
+
+
+def test_another_image_is_another_fingerprint(small, tmp_path):
+    train, test = small
+    changed = train.images.copy()
+    changed[0, 0, 0, 0] ^= 1
+    write_parquet(tmp_path / "a", train, test)
+    write_parquet(tmp_path / "b", ImageSet(changed, train.labels), test)
+    assert load(tmp_path / "a").fingerprint != load(tmp_path / "b").fingerprint
+
+
+def test_auto_takes_what_it_finds(small, tmp_path, monkeypatch):
+    write_parquet(tmp_path / "data", *small)
+    monkeypatch.chdir(tmp_path)
+    assert load("auto").path.name == "data"
+
+
+def test_auto_without_data_and_network_falls_back_to_the_sample(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data_module, "user_cache_path", lambda name: tmp_path / "cache")
+
+    def no_network(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    assert load("auto").source == "sample"
+
+
+def test_a_network_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(data_module, "NETWORK_PATIENCE", 0.2)
+    monkeypatch.setattr(socket, "create_connection", lambda *args, **kwargs: time.sleep(5))
+    started = time.monotonic()
+    assert not data_module._network_answers()
+    assert time.monotonic() - started < 3
+
+
+def test_a_given_path_never_falls_back(tmp_path):
+    with pytest.raises(UserError, match="no data folder at"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="neither layout"):
+        load(tmp_path)
+
+
+def png_of(width: int, height: int) -> bytes:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"image": [{"bytes": b"", "path": ""}], "label": [0]}, "no column 'img'"),
+        ({"img": [{"bytes": b"", "path": ""}], "target": [0]}, "no column 'label'"),
+        ({"img": [{"bytes": b"not an image", "path": ""}], "label": [0]}, "row 0: not a readable image"),
+        ({"img": [{"bytes": png_of(32, 32)[:60], "path": ""}], "label": [0]}, "row 0: not a readable image"),
+        ({"img": [{"bytes": None, "path": ""}], "label": [0]}, "row 0: not a readable image"),
+        ({"img": [{"bytes": png_of(28, 32), "path": ""}], "label": [0]}, "row 0: an image of 28x32 pixels"),
+        ({"img": [{"bytes": png_of(32, 32), "path": ""}], "label": [10]}, "label 10"),
+        ({"img": [{"bytes": png_of(32, 32), "path": ""}], "label": ["cat"]}, "label an integer"),
+        ({"img": ["x"], "label": [0]}, "img should be a struct"),
+        ({"img": [{"bytes": png_of(32, 32), "path": ""}], "label": [3]}, "equally many images of each class"),
+    ],
+)
+def test_a_parquet_file_that_is_not_cifar10_is_refused_in_one_sentence(tmp_path, table, words):
+    for part in ("train", "test"):
+        pq.write_table(pa.table(table), tmp_path / f"{part}-0.parquet")
+    with pytest.raises(UserError, match=words) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_parquet_file_is_refused_in_one_sentence(small, tmp_path):
+    write_parquet(tmp_path / "d", *small)
+    file = tmp_path / "d" / "train-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match="not a readable Parquet file") as caught:
+        load(tmp_path / "d")
+    assert "\n" not in str(caught.value)
