@@ -33,7 +33,9 @@ class Arm(Spec):
             raise UserError(f"{self.name!r} is built by {self.spec.factory}; this grid varies fields of a ConvNetSpec")
         return self.spec
 
-    def variant(self, name: str, levels: dict[str, Level], *, recipe: dict[str, Any] | None = None, **spec: Any) -> "Arm":
+    def variant(
+        self, name: str, levels: dict[str, Level], *, recipe: dict[str, Any] | None = None, **spec: Any
+    ) -> "Arm":
         """An arm that differs in the given fields of the spec and of the recipe, validated again.
 
         It is the baseline itself where nothing differs in the end.

@@ -39,7 +39,8 @@ class Cell(Spec):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What the key hashes. Spec and recipe enter with the fields that differ from their defaults, so
-        that a field which is added later, its default being the old behaviour, orphans no finished cell."""
+        that a field which is added later, its default being the old behaviour, orphans no finished cell.
+        """
         return {
             "spec": self.spec.changed_fields(),
             "recipe": self.recipe.changed_fields(),

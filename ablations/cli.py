@@ -28,6 +28,8 @@ def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, d
     panel = io.StringIO()
     try:
         with contextlib.redirect_stderr(panel):
+            if default is None:
+                return tyro.cli(kind, args=list(arguments), description=description)
             return tyro.cli(kind, args=list(arguments), description=description, default=default)
     except SystemExit as end:
         if not end.code:

@@ -156,7 +156,10 @@ def depth_dropout(baseline: Arm) -> list[Arm]:
     first = baseline.convnet.widths[0]
     return [
         baseline.variant(
-            f"{blocks} blocks, dropout {p:g}", {"blocks": blocks, "dropout": p}, widths=doubling(first, blocks), dropout=p
+            f"{blocks} blocks, dropout {p:g}",
+            {"blocks": blocks, "dropout": p},
+            widths=doubling(first, blocks),
+            dropout=p,
         )
         for blocks in (2, 4, 6)
         for p in (baseline.convnet.dropout or 0.5, 0.0)
@@ -190,9 +193,7 @@ def regularisation(baseline: Arm) -> list[Arm]:
     decay = baseline.recipe.weight_decay or 1e-4
     return [
         baseline.variant(
-            " + ".join(
-                name for name, used in (("batch norm", norm), ("dropout", p), ("weight decay", wd)) if used
-            )
+            " + ".join(name for name, used in (("batch norm", norm), ("dropout", p), ("weight decay", wd)) if used)
             or "none",
             {"batch norm": norm, "dropout": p, "weight decay": wd},
             batch_norm=norm,

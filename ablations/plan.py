@@ -66,7 +66,8 @@ class Plan:
 
     def shard(self, index: int, count: int) -> "Plan":
         """Every `count`-th cell from the `index`-th (counted from 1) on. It depends on no machine's progress, so that shards
-        that know nothing of each other share the cells out."""
+        that know nothing of each other share the cells out.
+        """
         return replace(self, cells=self.cells[index - 1 :: count])
 
 
@@ -112,7 +113,10 @@ def make_plan(
     ]
     changed = changes(protocol)
     name = f"{grid_name}-{protocol.name}"
-    told_apart = {**changed, **({"tuned": sorted({field for fields in tuned.values() for field in fields})} if tuned else {})}
+    told_apart = {
+        **changed,
+        **({"tuned": sorted({field for fields in tuned.values() for field in fields})} if tuned else {}),
+    }
     if told_apart:
         name += "-" + hashlib.blake2b(json.dumps(told_apart, sort_keys=True).encode(), digest_size=3).hexdigest()
     earlier = store.study(name) if store is not None else None
@@ -147,7 +151,9 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
     try:
         arms = arms_of(grid, protocol.baseline())
     except ValidationError as error:
-        raise UserError(f"grid {grid_name}: an arm cannot be built with this baseline: {one_sentence(error)}") from error
+        raise UserError(
+            f"grid {grid_name}: an arm cannot be built with this baseline: {one_sentence(error)}"
+        ) from error
     except ValueError as error:
         raise UserError(f"grid {grid_name}: {error}") from error
     return [_with_source(arm) for arm in arms]

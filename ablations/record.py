@@ -263,7 +263,7 @@ class Store:
         """Whether the cell has a record."""
         return (self.cell_folder(key) / "record.json").is_file()
 
-    def keys(self) -> Iterator[str]:
+    def finished_keys(self) -> Iterator[str]:
         """Keys of all finished cells."""
         for folder in sorted((self.root / "cells").iterdir()):
             if KEY.fullmatch(folder.name) and (folder / "record.json").is_file():
@@ -490,7 +490,8 @@ def _write_json(file: Path, value: BaseModel) -> None:
 
 def _seal(record: dict[str, Any]) -> str:
     """Hash of a record's JSON values, its own seal left out. Taken of what was read, so that fields that a later
-    version knows or has forgotten do not break it."""
+    version knows or has forgotten do not break it.
+    """
     content = {name: value for name, value in record.items() if name != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -22,7 +22,8 @@ PROCESS_BYTES = GIB * 3 // 4
 @dataclass(frozen=True)
 class CpuPlan:
     """How the CPU's cores are divided. It follows from the machine and the protocol alone, never from the cells that are
-    left, because trained numbers depend on the number of threads."""
+    left, because trained numbers depend on the number of threads.
+    """
 
     threads: int
     at_once: int
@@ -94,7 +95,8 @@ def machine_cores() -> int:
 
 def training_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
     """An estimate of a training step's memory, in bytes: weights, gradients, two moments, the maps that are kept, and the
-    gradients of the largest maps. The images of the data set and the process itself are not in it."""
+    gradients of the largest maps. The images of the data set and the process itself are not in it.
+    """
     width = 4 if recipe.precision == "fp32" else 2
     parameters = cost(spec).parameters
     low_precision_copy = 0 if width == 4 else parameters * width

@@ -56,13 +56,14 @@ def expected_seconds(plan: Plan, machine: Machine, cpu: CpuPlan, known: Pace) ->
 def expected_bytes(cells: list[PlannedCell]) -> int:
     """Disk that the records of `cells` take: weights and logits."""
     return sum(
-        4 * cost(planned.arm.spec).parameters
-        + LOGIT_BYTES * (planned.cell.split.validation + planned.cell.split.test)
+        4 * cost(planned.arm.spec).parameters + LOGIT_BYTES * (planned.cell.split.validation + planned.cell.split.test)
         for planned in cells
     )
 
 
-def statement(plan: Plan, machine: Machine, *, why_protocol: str, best_difference: str, shard: str | None) -> list[tuple[str, str]]:
+def statement(
+    plan: Plan, machine: Machine, *, why_protocol: str, best_difference: str, shard: str | None
+) -> list[tuple[str, str]]:
     """Headed lines: what will be trained, how, on what, how long it takes, and what it can show at best."""
     study, missing = plan.study, plan.missing
     spec, recipe = study.baseline.spec, study.baseline.recipe
@@ -105,7 +106,9 @@ def statement(plan: Plan, machine: Machine, *, why_protocol: str, best_differenc
 
 def table_of_arms(plan: Plan) -> Table:
     """What each arm costs, and how many of its cells are finished and missing."""
-    caption = "head: share of the parameters; field: receptive field in input (original) pixels; memory: a training step"
+    caption = (
+        "head: share of the parameters; field: receptive field in input (original) pixels; memory: a training step"
+    )
     table = Table(caption=caption, caption_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("arm", no_wrap=True)
     for column in ("parameters", "head", "mult-adds", "field", "memory", "done", "missing"):

@@ -385,7 +385,8 @@ def probed_bytes(cells: list[PlannedCell]) -> dict[str, int]:
 
 def gpu_shares(cells: list[PlannedCell], machine: Machine, fraction: float | None, data: Data) -> dict[str, float]:
     """Share of a GPU for each arm by its name: `fraction` for all, or from each arm's own need of memory: measured
-    where there is a GPU, estimated where Ray was only told of one."""
+    where there is a GPU, estimated where Ray was only told of one.
+    """
     if fraction is not None:
         return {planned.arm.name: fraction for planned in cells}
     images = sum(part.images.nbytes for part in (data.train, data.validation, data.test))

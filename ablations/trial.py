@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from ablations.cell import Cell
-from ablations.record import Record, Store
+from ablations.record import Store
 from cnnkit.data import Data
 from cnnkit.evaluate import calibration_error, per_class
 from cnnkit.model import build

@@ -19,9 +19,7 @@ def effect_table(trials: pd.DataFrame) -> pd.DataFrame:
     Args: trials: as `analysis.results.Results.trials`.
     """
     finished = trials[trials["status"] == "finished"]
-    accuracy = (
-        finished.pivot(index="seed", columns="arm", values="test_accuracy") if len(finished) else pd.DataFrame()
-    )
+    accuracy = finished.pivot(index="seed", columns="arm", values="test_accuracy") if len(finished) else pd.DataFrame()
     baseline = trials.loc[trials["is_baseline"], "arm"].iloc[0]
     rows = []
     for arm, cells in trials.groupby("arm", sort=False):

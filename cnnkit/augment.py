@@ -30,7 +30,8 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 def draw(count: int, generator: torch.Generator) -> Float[Tensor, "count 5"]:
     """Uniform numbers in [0, 1) for `count` images. What they mean depends on the `Augmentation` alone, so
-    two recipes that differ in one strength agree in everything else."""
+    two recipes that differ in one strength agree in everything else.
+    """
     return torch.rand(count, PARAMETERS, generator=generator)
 
 
@@ -41,9 +42,7 @@ def augment(
     flip, rotation, *jitter = uniforms.unbind(1)
     x = _flip_and_rotate(images, flip < augmentation.flip, (2 * rotation - 1) * augmentation.rotation, augmentation)
     strengths = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
-    factors = [
-        (1 + (2 * u - 1) * strength)[:, None, None, None] for u, strength in zip(jitter, strengths, strict=True)
-    ]
+    factors = [(1 + (2 * u - 1) * strength)[:, None, None, None] for u, strength in zip(jitter, strengths, strict=True)]
     grey_weights = _per_channel(GREY, x.device)
     if augmentation.brightness:
         x = (x * factors[0]).clamp(0, 1)
@@ -63,9 +62,7 @@ def _flip_and_rotate(x: Tensor, flip: Tensor, degrees: Tensor, augmentation: Aug
     sign = 1.0 - 2.0 * flip.to(x.dtype)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     # The flip comes first, so in the map from output to input positions it comes last.
-    theta = torch.stack(
-        [torch.stack([cos * sign, -sin * sign, zero], 1), torch.stack([sin, cos, zero], 1)], 1
-    )
+    theta = torch.stack([torch.stack([cos * sign, -sin * sign, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 

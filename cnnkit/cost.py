@@ -1,5 +1,6 @@
 """What a spec costs: computed for a `ConvNetSpec` without building it, measured for a network of the user's own."""
 
+import itertools
 from dataclasses import dataclass
 
 from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
@@ -11,7 +12,8 @@ _SAVES_OUTPUT = frozenset({"relu", "sigmoid", "tanh"})
 @dataclass(frozen=True)
 class Cost:
     """Sizes of one network. Multiply-adds are of one image's forward pass, convolutions and fully connected layers
-    only, one for each multiplication (`torch.utils.flop_counter` counts two)."""
+    only, one for each multiplication (`torch.utils.flop_counter` counts two).
+    """
 
     parameters_body: int
     """Trained numbers in the blocks."""
@@ -62,8 +64,8 @@ def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
         size, c_in = size // 2, c_out
     features = c_in * spec.head_grid**2
     widths = (features, spec.hidden_width, spec.num_classes) if spec.hidden_width else (features, spec.num_classes)
-    head = sum(m * n + n for m, n in zip(widths, widths[1:], strict=False))
-    multiply_adds += sum(m * n for m, n in zip(widths, widths[1:], strict=False))
+    head = sum(m * n + n for m, n in itertools.pairwise(widths))
+    multiply_adds += sum(m * n for m, n in itertools.pairwise(widths))
     return Cost(
         parameters_body=body,
         parameters_head=head,

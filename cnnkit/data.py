@@ -76,9 +76,7 @@ class Data:
     source: Source
     path: Path
 
-    def subset(
-        self, *, train: int | None = None, validation: int | None = None, test: int | None = None
-    ) -> "Data":
+    def subset(self, *, train: int | None = None, validation: int | None = None, test: int | None = None) -> "Data":
         """The same data with fewer images in some sets, stratified. The fingerprint stays that of the source."""
         return Data(
             self.train.subset(train, "training images"),
@@ -208,7 +206,9 @@ def _parquet(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
                 f"{file}: no column {missing[0]!r}; the plain_text layout has img and label, this file has "
                 f"{', '.join(table.column_names)}"
             )
-        if not (pa.types.is_struct(table.schema.field("img").type) and pa.types.is_integer(table.schema.field("label").type)):
+        if not (
+            pa.types.is_struct(table.schema.field("img").type) and pa.types.is_integer(table.schema.field("label").type)
+        ):
             raise UserError(f"{file}: img should be a struct of bytes and path, and label an integer")
         for row, (image, label) in enumerate(zip(table["img"].to_pylist(), table["label"].to_pylist(), strict=True)):
             images.append(_decode((image or {}).get("bytes"), file, row))
@@ -229,7 +229,9 @@ def _decode(png: bytes | None, file: Path, row: int) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{file}, row {row}: not a readable image ({brief(error)})") from error
     if pixels.shape != (32, 32, 3):
-        raise UserError(f"{file}, row {row}: an image of {pixels.shape[1]}x{pixels.shape[0]} pixels, CIFAR-10 has 32x32")
+        raise UserError(
+            f"{file}, row {row}: an image of {pixels.shape[1]}x{pixels.shape[0]} pixels, CIFAR-10 has 32x32"
+        )
     return np.moveaxis(pixels, -1, 0)
 
 

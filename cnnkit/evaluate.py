@@ -29,7 +29,7 @@ def predict(
     was_training = model.training
     model.eval()
     outputs = []
-    for batch in images.split(batch_size):
+    for batch in torch.split(images, batch_size):
         inputs = to_input(to_unit(batch), image_size)
         with torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None):
             outputs.append(model(inputs).float())

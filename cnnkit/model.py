@@ -1,5 +1,6 @@
 """From a spec to a module, with initial weights that two arms share wherever a parameter's name and shape agree."""
 
+import itertools
 import math
 from collections import OrderedDict
 from typing import overload
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from cnnkit.module import build_module
 from cnnkit.seeds import generator
 from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
+
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, batch_norm: bool) -> nn.Sequential:
     """A convolution that keeps the map's size, with batch norm or, without it, a bias of its own."""
@@ -36,9 +38,9 @@ class ConvBlock(nn.Module):
         super().__init__()
         channels = (in_channels,) + (out_channels,) * spec.convs_per_block
         self.convs = nn.ModuleList(
-            conv_norm(c_in, c_out, spec.kernel_size, spec.batch_norm)
-            for c_in, c_out in zip(channels, channels[1:], strict=False)
+            conv_norm(c_in, c_out, spec.kernel_size, spec.batch_norm) for c_in, c_out in itertools.pairwise(channels)
         )
+        self.skip: nn.Module | None
         if not spec.residual:
             self.skip = None
         elif in_channels == out_channels:
@@ -90,18 +92,14 @@ class ConvNet(nn.Module):
         super().__init__()
         self.spec = spec
         channels = (spec.in_channels, *spec.widths)
-        self.blocks = nn.Sequential(
-            *(ConvBlock(c_in, c_out, spec) for c_in, c_out in zip(channels, channels[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(ConvBlock(c_in, c_out, spec) for c_in, c_out in itertools.pairwise(channels)))
         self.head = Head(spec)
 
     def forward_features(self, x: Float[Tensor, "b c s s"]) -> Float[Tensor, "b width h w"]:
         """The last block's output map."""
         return self.blocks(x)
 
-    def forward_head(
-        self, x: Float[Tensor, "b width h w"], pre_logits: bool = False
-    ) -> Float[Tensor, "b out"]:
+    def forward_head(self, x: Float[Tensor, "b width h w"], pre_logits: bool = False) -> Float[Tensor, "b out"]:
         """Logits of a map, or what enters the last layer if `pre_logits`."""
         return self.head(x, pre_logits=pre_logits)
 

@@ -61,7 +61,9 @@ def with_source(spec: ModuleSpec) -> ModuleSpec:
     """
     file = inspect.getsourcefile(inspect.unwrap(find_factory(spec.factory)))
     if file is None:
-        raise UserError(f"factory {spec.factory!r}: its source file cannot be found, so its results could not be told apart")
+        raise UserError(
+            f"factory {spec.factory!r}: its source file cannot be found, so its results could not be told apart"
+        )
     source = hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
     found = spec.vary(source=source)
     measure(found)
@@ -125,7 +127,10 @@ def _measure(spec_json: str) -> Measured:
         return tensor
 
     try:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), FlopCounterMode(display=False) as flops:
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            FlopCounterMode(display=False) as flops,
+        ):
             logits = model(images)
     except Exception as error:  # whatever the user's code does
         raise UserError(

@@ -14,7 +14,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 class Augmentation(Spec):
     """Random changes of a training image at its original size (32 pixels for CIFAR-10), drawn anew for every image
-    and epoch, in this order: flip, rotation, brightness, contrast, saturation."""
+    and epoch, in this order: flip, rotation, brightness, contrast, saturation.
+    """
 
     flip: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability of a horizontal flip."""
@@ -68,7 +69,9 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _fits_its_schedule(self) -> Self:
         if self.warmup_epochs and self.schedule == "none":
-            raise ValueError("warmup_epochs needs a schedule; set schedule to constant or cosine, or warmup_epochs to 0")
+            raise ValueError(
+                "warmup_epochs needs a schedule; set schedule to constant or cosine, or warmup_epochs to 0"
+            )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} leaves nothing of epochs={self.epochs} to train at the full rate"

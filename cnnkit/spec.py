@@ -92,7 +92,9 @@ class ConvNetSpec(Spec):
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
         if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd so that the padding keeps the map's size, got {self.kernel_size}")
+            raise ValueError(
+                f"kernel_size must be odd so that the padding keeps the map's size, got {self.kernel_size}"
+            )
         size = self.image_size
         for block, _ in enumerate(self.widths, start=1):
             if size < 2:

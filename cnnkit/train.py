@@ -127,7 +127,7 @@ class Training:
         configure_arithmetic()
         self.device = torch.device(device)
         self.precision = realised_precision(recipe.precision, self.device)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.recipe, self.data, self.image_size, self.seed = recipe, data, image_size, seed
         self.images = _on(self.device, data.train.images)
         self.labels = _on(self.device, data.train.labels)
@@ -295,7 +295,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, updates_per_epoch: int) -> Any:
-    """timm's scheduler, stepped after every update inside the recipe's own number of epochs, or None."""
+    """Timm's scheduler, stepped after every update inside the recipe's own number of epochs, or None."""
     if recipe.schedule == "none":
         return None
     scheduler, epochs = create_scheduler_v2(

@@ -11,6 +11,7 @@ A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager
 B, ours: `cnnkit.train.Training` with the allocator settings that trials run with.
 """
 
+import itertools
 import json
 import os
 import statistics
@@ -86,7 +87,7 @@ def usual_rate(image_size: int, batches: int) -> float:
 
     blocks: list[nn.Module] = []
     channels = (BASELINE.in_channels, *BASELINE.widths)
-    for c_in, c_out in zip(channels, channels[1:], strict=False):
+    for c_in, c_out in itertools.pairwise(channels):
         blocks += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(), nn.MaxPool2d(2)]
     features = BASELINE.widths[-1] * (image_size >> len(BASELINE.widths)) ** 2
     model = nn.Sequential(

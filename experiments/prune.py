@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     """Prints what is freed."""
     args = parse(Arguments, arguments, description=__doc__)
     store, console = Store(args.results), Console(highlight=False)
-    weights = [store.cell_folder(key) / "weights.safetensors" for key in store.keys()]
+    weights = [store.cell_folder(key) / "weights.safetensors" for key in store.finished_keys()]
     weights = [file for file in weights if file.is_file()]
     idle = [
         folder

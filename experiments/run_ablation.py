@@ -109,9 +109,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
             grid=tyro.MISSING, protocol=name, spec=protocol.spec, recipe=protocol.recipe, split=protocol.split
         ),
     )
-    changed = Protocol(
-        name=name, purpose=protocol.purpose, spec=args.spec, recipe=args.recipe, split=args.split
-    )
+    changed = Protocol(name=name, purpose=protocol.purpose, spec=args.spec, recipe=args.recipe, split=args.split)
     return args, changed, why
 
 
@@ -246,7 +244,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def train(
-    plan: "Plan", args: Arguments, machine: "Machine", fraction: float | None, paths: tuple[str, ...], console: "Console"
+    plan: "Plan",
+    args: Arguments,
+    machine: "Machine",
+    fraction: float | None,
+    paths: tuple[str, ...],
+    console: "Console",
 ) -> int | None:
     """Trains the plan's missing cells. An exit code, or None where all finished."""
     from ablations.display import display_for

@@ -57,8 +57,10 @@ def test_the_examples_are_grids(example):
 
 
 def test_a_network_of_ones_own_is_keyed_by_its_source(tmp_path):
-    (tmp_path / "net_a.py").write_text("from torch import nn\ndef make(width=4):\n    return nn.Sequential("
-                                       "nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))\n")
+    (tmp_path / "net_a.py").write_text(
+        "from torch import nn\ndef make(width=4):\n    return nn.Sequential("
+        "nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))\n"
+    )
     add_search_paths([str(tmp_path)])
     text = 'arms: [{name: mine, factory: "net_a:make", arguments: {width: 6}}]'
     spec = arms_from(tmp_path, text)[1].spec
@@ -171,7 +173,9 @@ def test_any_text_is_a_grid_or_one_sentence(tmp_path, text):
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 300) | st.floats(allow_nan=True) | st.text("abc", max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dropout", "name", "x"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dropout", "name", "x"]), inner, max_size=2)
+    ),
     max_leaves=8,
 )
 

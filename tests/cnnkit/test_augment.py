@@ -46,7 +46,7 @@ def test_a_flip_is_the_same_with_and_without_rotation(images):
 @pytest.mark.parametrize("degrees", [-10.0, 4.0, 10.0])
 def test_rotation_is_torchvisions(images, degrees):
     result = augment(images, uniforms(8, rotation=(degrees / 10 + 1) / 2, flip=0.9), NO_AUGMENTATION.vary(rotation=10))
-    expected = reference.rotate(images, -degrees, InterpolationMode.BILINEAR)
+    expected = reference.rotate(images, degrees, InterpolationMode.BILINEAR)
     # Away from the corners, where torchvision fills with black and we repeat the edge.
     middle = (slice(None), slice(None), slice(6, 26), slice(6, 26))
     torch.testing.assert_close(result[middle], expected[middle], atol=1e-4, rtol=0)

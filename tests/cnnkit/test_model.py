@@ -140,5 +140,3 @@ def test_building_leaves_torchs_global_generator_alone():
     torch.manual_seed(1)
     build(ConvNetSpec(image_size=8, widths=(4,)))
     assert torch.equal(torch.rand(1), expected)
-
-

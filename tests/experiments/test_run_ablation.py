@@ -14,7 +14,9 @@ from ablations.protocols import PROTOCOLS
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
 
-def command(*arguments: str, script: str = "run_ablation.py", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, script: str = "run_ablation.py", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(SCRIPTS / script), *arguments], capture_output=True, text=True, check=False, cwd=cwd
     )
@@ -39,7 +41,13 @@ def test_specs_recipes_and_grids_import_nothing_heavier_than_pydantic(module):
 def test_a_dry_run_states_what_would_be_trained_and_writes_nothing(tmp_path):
     result = command("--grid", "depth", "--dry-run", "--data", "sample", "--protocol", "documented", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    for words in ("5 arms x 3 seeds = 15", "documented (as asked): 224 pixels", "SAMPLE", "Ctrl-C", "4 blocks (baseline)"):
+    for words in (
+        "5 arms x 3 seeds = 15",
+        "documented (as asked): 224 pixels",
+        "SAMPLE",
+        "Ctrl-C",
+        "4 blocks (baseline)",
+    ):
         assert words in result.stdout
     assert "103 M" in result.stdout, "parameters of two blocks"
     assert list(tmp_path.iterdir()) == []
