@@ -20,6 +20,13 @@ INTERRUPTED = 130
 T = TypeVar("T")
 
 
+def console() -> Console:
+    """Where scripts print: the terminal as it is, or, into a pipe or a file, wide enough for every table."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=120)
+
+
 def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, default: T | None = None) -> T:
     """The command line as a `kind`; --help prints and ends the program.
 

@@ -68,9 +68,9 @@ def difference(row: pd.Series) -> str:
 
 def for_terminal(effects: pd.DataFrame, title: str) -> Table:
     """The effect table for people."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("arm", no_wrap=True)
-    for column in ("seeds", "parameters", "in the head", "mult-adds", "test %", "SD", "difference [95 %]", "s a trial"):
+    for column in ("seeds", "params", "head", "mult-adds", "test %", "SD", "difference [95 %]", "s"):
         table.add_column(column, justify="right", no_wrap=True)
     for _, row in effects.iterrows():
         table.add_row(

@@ -73,14 +73,6 @@ def correlation(disagreement: float) -> float:
     return float(optimize.brentq(excess, 0.0, 0.9999))
 
 
-def draw(
-    setting: Setting, effect: float, rng: np.random.Generator
-) -> tuple[Bool[np.ndarray, "seeds images"], Bool[np.ndarray, "seeds images"]]:
-    """Correctness of the arm and of the baseline in one study whose true effect is `effect`."""
-    arm, baseline = next(studies(setting, (effect,), 1, rng))
-    return arm[0], baseline
-
-
 def studies(
     setting: Setting, effects: tuple[float, ...], runs: int, rng: np.random.Generator
 ) -> Iterator[tuple[Bool[np.ndarray, "effects seeds images"], Bool[np.ndarray, "seeds images"]]]:

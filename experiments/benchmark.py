@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from ablations.cli import run_script
+from ablations.cli import console, parse, run_script
 from cnnkit.errors import UserError
 from cnnkit.recipe import Precision, Recipe
 from cnnkit.spec import BASELINE
@@ -174,14 +173,14 @@ class Arguments:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the comparisons."""
-    args = tyro.cli(Arguments, args=list(arguments), description=__doc__)
+    args = parse(Arguments, arguments, description=__doc__)
     if args.measure is not None:
         measure(*args.measure)
         return 0
     chosen = [comparison for comparison in COMPARISONS if args.only in (None, comparison.name)]
     if not chosen:
         raise UserError(f"--only {args.only}: choose one of {', '.join(c.name for c in COMPARISONS)}")
-    console = Console(highlight=False)
+    out = console()
     results = []
     for comparison in chosen:
         rates: dict[str, list[float]] = {USUAL: [], OURS: []}
@@ -189,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
             for which in (USUAL, OURS):
                 rates[which].append(measured(which, comparison))
         usual, ours = statistics.median(rates[USUAL]), statistics.median(rates[OURS])
-        console.print(
+        out.print(
             f"{comparison.name}: usual loop {usual:.1f} images/s, ours {ours:.1f} images/s, ratio {ours / usual:.2f}"
         )
         results.append({**asdict(comparison), "rates": rates, "ratio": ours / usual})

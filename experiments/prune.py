@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
-from ablations.cli import parse, run_script
+from ablations.cli import console, parse, run_script
 from ablations.record import Store
 from ablations.units import size
 
@@ -35,7 +34,7 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Prints what is freed."""
     args = parse(Arguments, arguments, description=__doc__)
-    store, console = Store(args.results), Console(highlight=False)
+    store, out = Store(args.results), console()
     weights = [store.cell_folder(key) / "weights.safetensors" for key in store.finished_keys()]
     weights = [file for file in weights if file.is_file()]
     idle = [
@@ -47,14 +46,14 @@ def main(arguments: Sequence[str]) -> int:
     freed += sum(file.stat().st_size for folder in idle for file in folder.rglob("*") if file.is_file())
     what = f"weights of {len(weights)} cells" + (f", checkpoints of {len(idle)} unfinished cells" if idle else "")
     if args.dry_run:
-        console.print(f"would free {size(freed, 'B')}: {what}")
+        out.print(f"would free {size(freed, 'B')}: {what}")
         return 0
     store.remove_left_overs()
     for file in weights:
         file.unlink()
     for folder in idle:
         shutil.rmtree(folder)
-    console.print(f"freed {size(freed, 'B')}: {what}")
+    out.print(f"freed {size(freed, 'B')}: {what}")
     return 0
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from ablations.cli import INTERRUPTED, SOME_FAILED, known, parse, run_script
+from ablations.cli import INTERRUPTED, SOME_FAILED, console, known, parse, run_script
 from ablations.grid_files import is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
 from ablations.protocols import PROTOCOLS, Protocol, Split
@@ -182,8 +182,6 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
     paths = search_paths(args.grid)
 
-    from rich.console import Console
-
     from ablations.plan import arms_for, chosen_values, make_plan, tuning_plan
     from ablations.record import Store
     from ablations.resources import Machine
@@ -199,7 +197,7 @@ def main(arguments: Sequence[str]) -> int:
         store = Store.open(args.results, data=data.fingerprint, data_description=data.describe())
     elif (args.results / "ablations.json").is_file():
         store = Store.reading(args.results, data=data.fingerprint, data_description=data.describe())
-    console, machine = Console(highlight=False), Machine.this()
+    out, machine = console(), Machine.this()
     now = datetime.now(UTC).isoformat(timespec="seconds")
 
     def planned(tuned: dict[str, dict[str, Any]] | None = None) -> "Plan":
@@ -212,34 +210,34 @@ def main(arguments: Sequence[str]) -> int:
     plan = planned()
     best = can_show(args.seeds, len(plan.data.test))
     for head, text in statement(plan, machine, why_protocol=why_protocol, best_difference=best, shard=args.shard):
-        console.print(f"[bold]{head:>9}[/bold]  ", end="")
-        console.print(text, markup=False, soft_wrap=True)
+        out.print(f"[bold]{head:>9}[/bold]  ", end="")
+        out.print(text, markup=False, soft_wrap=True)
     if tune is not None:
         tuning, candidates = tuning_plan(plan, *tune, store)
-        console.print(f"[bold]{'tuning':>9}[/bold]  ", end="")
-        console.print(
+        out.print(f"[bold]{'tuning':>9}[/bold]  ", end="")
+        out.print(
             f"before that, {tune[0]} of each arm by validation accuracy: {len(tuning.cells)} cells on a seed of "
             f"their own, {len(tuning.missing)} to train",
             markup=False, soft_wrap=True,
         )  # fmt: skip
-    console.print()
+    out.print()
     if args.dry_run:
-        console.print(table_of_arms(plan))
+        out.print(table_of_arms(plan))
         return 0
 
     assert store is not None
     if tune is not None:
-        interrupted = train(tuning, args, machine, fraction, paths, console)
+        interrupted = train(tuning, args, machine, fraction, paths, out)
         if interrupted is not None:
             return interrupted
         plan = planned(chosen_values(tune[0], candidates, store))
     store.write_study(plan.study)
-    ended = train(plan, args, machine, fraction, paths, console)
-    report(plan, store, console)
+    ended = train(plan, args, machine, fraction, paths, out)
+    report(plan, store, out)
     if ended == INTERRUPTED:
-        console.print("stopped early; the same command goes on", markup=False)
+        out.print("stopped early; the same command goes on", markup=False)
     if shard:
-        console.print("a shard: run the others, then copy their results folders together", markup=False)
+        out.print("a shard: run the others, then copy their results folders together", markup=False)
     return ended or 0
 
 
@@ -249,7 +247,7 @@ def train(
     machine: "Machine",
     fraction: float | None,
     paths: tuple[str, ...],
-    console: "Console",
+    out: "Console",
 ) -> int | None:
     """Trains the plan's missing cells. An exit code, or None where all finished."""
     from ablations.display import display_for
@@ -263,9 +261,9 @@ def train(
         retry_diverged=args.retry_diverged,
         search_paths=paths,
     )
-    outcome = run(plan, options, display_for(console))
+    outcome = run(plan, options, display_for(out))
     for failure in outcome.failures:
-        console.print(
+        out.print(
             f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True
         )
     if outcome.interrupted:
@@ -273,7 +271,7 @@ def train(
     return SOME_FAILED if len(outcome.finished) < len(plan.cells) else None
 
 
-def report(plan: "Plan", store: "Store", console: "Console") -> None:
+def report(plan: "Plan", store: "Store", out: "Console") -> None:
     """The table of the whole study, whichever part of it this command trained."""
     from analysis.effects import effect_table, for_terminal
     from analysis.results import load
@@ -286,9 +284,9 @@ def report(plan: "Plan", store: "Store", console: "Console") -> None:
         title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
     for arm, chosen in plan.study.tuned.items():
         title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
-    console.print()
-    console.print(for_terminal(effects, title))
-    console.print(f"\ntable: {csv}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
+    out.print()
+    out.print(for_terminal(effects, title))
+    out.print(f"\ntable: {csv}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
-from ablations.cli import parse, run_script
+from ablations.cli import console, parse, run_script
 from ablations.record import Store
 from ablations.units import duration, size
 
@@ -33,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
 
     from analysis.results import load
 
-    console = Console(highlight=False)
-    console.print(f"{args.results}: {store.about.data_description}", markup=False, soft_wrap=True)
+    out = console()
+    out.print(f"{args.results}: {store.about.data_description}", markup=False, soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("study", no_wrap=True)
     columns = ("cells", "done", "running", "failed", "diverged", "damaged", "missing", "trained", "GPU-hours", "needed")
@@ -62,10 +61,10 @@ def main(arguments: Sequence[str]) -> int:
             f"{gpu_hours:.1f}",
             needed,
         )
-    console.print(table)
+    out.print(table)
     used = sum(file.stat().st_size for file in args.results.rglob("*") if file.is_file())
     weights = sum(file.stat().st_size for file in args.results.glob("cells/*/weights.safetensors"))
-    console.print(
+    out.print(
         f"trained and needed: a trial's own time, added up; disk: {size(used, 'B')}, of which weights {size(weights, 'B')}"
     )
     return 0

@@ -1,0 +1,412 @@
+"""Effects, intervals and verdicts against formulas, other libraries' results, published examples and simulated truth."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from analysis.simulation import ACCURACY, DISAGREEMENT, GRID, Setting, coverage, studies
+from analysis.statistics import (
+    MOST_SEEDS,
+    PairedEffect,
+    best_half_width,
+    contrast_effect,
+    half_width,
+    holm,
+    interaction,
+    mcnemar,
+    paired_effect,
+    verdict,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+
+# Two arms' correctness at once: entries 0 to 3 are two bits, the arm's and the baseline's.
+outcomes = hnp.arrays(
+    np.int8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=9), elements=st.integers(0, 3)
+)
+
+
+def pair(outcome: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return outcome & 1 == 1, outcome & 2 == 2
+
+
+def random_pair(seeds: int = 4, images: int = 300, effect: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    arm, baseline = next(studies(Setting(seeds, images, 0.01, 0.17), (effect,), 1, np.random.default_rng(0)))
+    return arm[0], baseline
+
+
+def additive(
+    delta: float, *, seed_sd: float = 0.0, image_sd: float = 0.0, seeds: int = 5, images: int = 100
+) -> PairedEffect:
+    """The effect of differences with exactly these standard deviations of seeds and images, and nothing else."""
+    ramps = (np.arange(n) - (n - 1) / 2 for n in (seeds, images))
+    by_seed, by_image = (ramp / ramp.std(ddof=1) for ramp in ramps)
+    return contrast_effect(delta + seed_sd * by_seed[:, None] + image_sd * by_image)
+
+
+# ---- effects and intervals
+
+
+def test_mean_squares_are_those_worked_out_by_hand():
+    # Means: seeds 0, 2/3; images 1, 1/2, -1/2; all 1/3. Mean squares: seeds 2/3, images 7/6, rest 1/6.
+    effect = contrast_effect(np.array([[1.0, 0, -1], [1, 1, 0]]))
+    assert effect.delta == pytest.approx(1 / 3)
+    assert effect.seed_variance == pytest.approx(2 / 3 / 3)
+    assert effect.image_variance == pytest.approx((7 / 6 - 1 / 6) / (2 * 3))
+    assert effect.standard_error == pytest.approx(math.sqrt(5 / 18))
+    assert (effect.n_seeds, effect.n_images, effect.degrees_of_freedom) == (2, 3, 1)
+
+
+def test_the_multiplier_is_the_mean_of_both_quantiles_weighted_by_their_variances():
+    # Student's 97.5 % quantiles from any table: 2.776 with 4 degrees of freedom, 1.984 with 99.
+    effect = additive(0.02, seed_sd=0.01, image_sd=0.08)
+    seed_part, image_part = 0.01**2 / 5, 0.08**2 / 100
+    multiplier = (2.776 * seed_part + 1.984 * image_part) / (seed_part + image_part)
+    assert effect.high - effect.delta == pytest.approx(multiplier * math.sqrt(seed_part + image_part), rel=1e-3)
+
+
+def test_without_image_variance_it_is_the_paired_t_test():
+    rng = np.random.default_rng(1)
+    arm, baseline = rng.normal(0.6, 0.01, 5), rng.normal(0.59, 0.01, 5)
+    expected = stats.ttest_rel(arm, baseline)
+    low, high = expected.confidence_interval(0.95)
+    for images in ("new", "fixed"):
+        effect = contrast_effect(np.repeat((arm - baseline)[:, None], 50, axis=1), images=images)
+        assert (effect.low, effect.high, effect.p_value) == pytest.approx((low, high, expected.pvalue))
+
+
+def test_for_fixed_images_it_is_the_paired_t_test_of_the_accuracies():
+    arm, baseline = random_pair()
+    expected = stats.ttest_rel(arm.mean(axis=1), baseline.mean(axis=1))
+    effect = paired_effect(arm, baseline, images="fixed")
+    assert (effect.low, effect.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert effect.p_value == pytest.approx(expected.pvalue)
+    assert effect.image_variance == 0
+
+
+def test_without_seed_variance_it_is_the_t_test_over_images():
+    by_image = np.array([1.0, 0, 0, 1, -1, 1, 0, 1])
+    expected = stats.ttest_1samp(by_image, 0)
+    effect = contrast_effect(np.repeat(by_image[None], 3, axis=0))
+    assert (effect.low, effect.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert effect.p_value == pytest.approx(expected.pvalue)
+
+
+@given(outcomes, st.randoms(use_true_random=False))
+def test_the_order_of_seeds_and_images_does_not_matter(outcome, random):
+    rows, columns = list(range(len(outcome))), list(range(outcome.shape[1]))
+    random.shuffle(rows)
+    random.shuffle(columns)
+    effect, shuffled = paired_effect(*pair(outcome)), paired_effect(*pair(outcome[rows][:, columns]))
+    for field in ("delta", "low", "high", "p_better"):
+        assert getattr(shuffled, field) == pytest.approx(getattr(effect, field), abs=1e-9)
+    assert shuffled.p_value == pytest.approx(effect.p_value, abs=1e-6)
+
+
+@given(outcomes)
+def test_swapping_arm_and_baseline_turns_the_sign(outcome):
+    arm, baseline = pair(outcome)
+    effect, swapped = paired_effect(arm, baseline), paired_effect(baseline, arm)
+    assert (swapped.delta, swapped.low, swapped.high) == (-effect.delta, -effect.high, -effect.low)
+    assert (swapped.p_value, swapped.p_better) == (effect.p_value, 1 - effect.p_better)
+
+
+@given(outcomes, st.sampled_from(["new", "fixed"]))
+def test_p_is_below_5_percent_where_the_95_percent_interval_leaves_0_out(outcome, images):
+    effect = paired_effect(*pair(outcome), images=images)
+    if abs(effect.p_value - 0.05) > 1e-9:
+        assert (effect.p_value < 0.05) == (effect.low > 0 or effect.high < 0)
+
+
+@given(outcomes)
+def test_the_interval_at_the_level_of_p_ends_at_0(outcome):
+    effect = paired_effect(*pair(outcome))
+    if 1e-6 < effect.p_value < 1:
+        assert min(map(abs, effect.interval(1 - effect.p_value))) == pytest.approx(0, abs=1e-6)
+
+
+@given(outcomes, st.floats(0.5, 0.98))
+def test_intervals_widen_with_the_level_and_with_the_claim(outcome, level):
+    arm, baseline = pair(outcome)
+    effect = paired_effect(arm, baseline)
+    assert effect.half_width(level) <= effect.half_width(level + 0.01)
+    assert paired_effect(arm, baseline, images="fixed").half_width(level) <= effect.half_width(level)
+    assert effect.interval(effect.level) == (effect.low, effect.high)
+
+
+def test_more_of_either_variance_widens_the_interval():
+    widths = [additive(0, seed_sd=sd, image_sd=0.1).half_width() for sd in (0, 0.01, 0.02)]
+    assert widths == sorted(set(widths))
+    widths = [additive(0, seed_sd=0.01, image_sd=sd).half_width() for sd in (0, 0.1, 0.2)]
+    assert widths == sorted(set(widths))
+
+
+def test_a_very_large_effect_has_a_very_small_p_value():
+    assert 0 <= additive(0.5, seed_sd=1e-9, image_sd=0.01).p_value < 1e-20
+    assert additive(0.5).p_value < 1e-20
+
+
+def test_one_seed_gives_an_effect_and_no_interval():
+    arm, baseline = random_pair(seeds=1)
+    effect = paired_effect(arm, baseline)
+    assert effect.delta == pytest.approx(arm.mean() - baseline.mean())
+    assert effect.reason == "one seed: no interval"
+    assert effect.n_seeds == 1
+    numbers = effect.low, effect.high, effect.p_value, effect.standard_error, *effect.interval(0.9)
+    assert all(math.isnan(number) for number in numbers)
+
+
+def test_identical_networks_differ_by_nothing():
+    arm, _ = random_pair()
+    effect = paired_effect(arm, arm)
+    assert (effect.delta, effect.low, effect.high, effect.p_value, effect.p_better) == (0, 0, 0, 1, 0.5)
+
+
+def test_p_better_counts_seeds_and_halves_ties():
+    arm = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0]]) == 1
+    baseline = np.array([[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 1, 1]]) == 1
+    assert paired_effect(arm, baseline).p_better == 2.5 / 4
+
+
+@pytest.mark.parametrize(
+    ("arm", "baseline", "sentence"),
+    [
+        (np.ones((3, 4), bool), np.ones((3, 5), bool), r"arm and baseline need the same \(seeds, images\), got"),
+        (np.ones(4, bool), np.ones(4, bool), r"need the same \(seeds, images\), got \(4,\) and \(4,\)"),
+        (np.ones((0, 4), bool), np.ones((0, 4), bool), "at least one seed and two images"),
+        (np.ones((3, 1), bool), np.ones((3, 1), bool), "at least one seed and two images"),
+        (np.full((3, 4), 0.5), np.full((3, 4), 0.5), "right or wrong"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_in_one_sentence(arm, baseline, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        paired_effect(arm, baseline)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        contrast_effect(np.array([[0.0, np.nan], [1, 0]]))
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 1 - 0.05 / 8])
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.981), (3, 0.972), (5, 0.964), (10, 0.958)])
+def test_with_normal_effects_coverage_is_never_below_the_level(seeds, most, level):
+    # The seeds' estimated variance is chi-square, the images' is known; integrate over the first, for any true ratio.
+    quantiles = (np.arange(20_000) + 0.5) / 20_000
+    factor = stats.chi2.ppf(quantiles, seeds - 1) / (seeds - 1)
+    for share in (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1):
+        half = half_width(share * factor, np.full_like(factor, 1 - share), n_seeds=seeds, n_images=10**6, level=level)
+        covered = np.mean(2 * stats.norm.cdf(half) - 1)
+        assert covered > level - 2e-4
+        assert level > 0.95 or covered < max(most, level + (most - 0.95) * 1.6)
+
+
+# ---- several arms
+
+
+def test_holm_agrees_with_a_published_example():
+    # https://en.wikipedia.org/wiki/Holm-Bonferroni_method, four hypotheses
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_leaves_out_what_is_no_test():
+    adjusted = holm([0.01, math.nan, 0.03])
+    assert adjusted[[0, 2]] == pytest.approx([0.02, 0.03])
+    assert math.isnan(adjusted[1])
+    assert len(holm([])) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_the_p_values_and_bonferroni_and_keeps_their_order(p_values):
+    p, adjusted = np.array(p_values), holm(p_values)
+    assert np.all(adjusted >= p)
+    assert np.all(adjusted <= np.minimum(p * len(p), 1))
+    assert np.all(np.diff(adjusted[np.argsort(p)]) >= 0)
+
+
+def test_a_significant_arm_is_better_or_worse_even_within_the_margin():
+    assert verdict(additive(0.03, seed_sd=0.001), adjusted_p=0.01).kind == "better"
+    assert verdict(additive(-0.03, seed_sd=0.001), adjusted_p=0.01).kind == "worse"
+    within = verdict(additive(0.004, seed_sd=0.001), adjusted_p=0.01)
+    assert within.kind == "better"
+    assert within.sentence == "better: +0.40 [+0.28, +0.52] points, within the margin"
+    assert within.further_seeds is None
+
+
+def test_holm_decides_and_not_the_plain_p_value():
+    effect = additive(0.03, seed_sd=0.02)
+    assert effect.p_value < 0.05
+    assert verdict(effect, adjusted_p=0.2).kind == "inconclusive"
+
+
+def test_a_90_percent_interval_inside_the_margin_is_equivalent():
+    effect = additive(0.002, seed_sd=0.005)
+    found = verdict(effect, adjusted_p=0.9)
+    assert (found.kind, found.further_seeds) == ("equivalent", None)
+    assert found.sentence == "equivalent: 90 % interval [-0.28, +0.68] within 1 points"
+    assert verdict(effect, adjusted_p=0.9, margin=0.006).kind == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("effect", "adjusted_p"),
+    [
+        (additive(0.02, seed_sd=0.03, image_sd=0.02), 0.4),
+        (additive(0.02, seed_sd=0.03, image_sd=0.02), 0.8),
+        (additive(0.001, seed_sd=0.02, image_sd=0.01), 1.0),
+        (additive(0.015, seed_sd=0.02, seeds=2), 0.5),
+    ],
+)
+def test_a_plan_names_the_first_number_of_seeds_that_settles_it(effect, adjusted_p):
+    alpha = min(0.05, 0.05 * effect.p_value / adjusted_p)
+
+    def settled(seeds: int) -> bool:
+        differs = effect.half_width(1 - alpha, n_seeds=seeds) < abs(effect.delta)
+        return differs or abs(effect.delta) + effect.half_width(0.9, n_seeds=seeds) < 0.01
+
+    found = verdict(effect, adjusted_p=adjusted_p)
+    assert found.kind == "inconclusive"
+    assert found.further_seeds is not None
+    total = effect.n_seeds + found.further_seeds
+    assert settled(total)
+    assert not any(settled(seeds) for seeds in range(effect.n_seeds + 1, total))
+    assert f"about {found.further_seeds} further seed" in found.sentence
+
+
+def test_a_plan_knows_its_limits():
+    images = verdict(additive(0.008, seed_sd=0.005, image_sd=0.2), adjusted_p=0.9)
+    assert (images.kind, images.further_seeds) == ("inconclusive", None)
+    assert "cannot be settled on this test set, whose 100 images leave ±3.97 points" in images.sentence
+    seeds = verdict(additive(0.009, seed_sd=0.2), adjusted_p=0.9)
+    assert (seeds.kind, seeds.further_seeds) == ("inconclusive", None)
+    assert seeds.sentence == f"inconclusive: more than {MOST_SEEDS} seeds would be needed to settle it"
+
+
+def test_an_arm_with_diverged_seeds_is_never_better_or_equivalent():
+    better = verdict(additive(0.03, seed_sd=0.001), adjusted_p=0.001, diverged=1)
+    assert better.kind == "inconclusive"
+    assert better.sentence == "inconclusive: 1 seed diverged, and the others alone do not make it better"
+    assert verdict(additive(0.0, seed_sd=0.001), adjusted_p=1, diverged=2).kind == "inconclusive"
+    assert verdict(additive(-0.03, seed_sd=0.001), adjusted_p=0.001, diverged=1).kind == "worse"
+
+
+def test_one_seed_gets_no_verdict():
+    found = verdict(paired_effect(*random_pair(seeds=1)), adjusted_p=math.nan)
+    assert (found.kind, found.further_seeds, found.sentence) == ("no interval", None, "one seed: no interval")
+
+
+# ---- one seed, two factors
+
+
+def test_mcnemar_agrees_with_a_published_example():
+    # Approval of a prime minister in two surveys (Agresti, Categorical Data Analysis, table 10.1: 794, 150, 86, 570); the
+    # exact p-value is the one that the R package exact2x2 prints for it.
+    first = np.repeat([True, True, False, False], [794, 150, 86, 570])
+    second = np.repeat([True, False, True, False], [794, 150, 86, 570])
+    flips = mcnemar(second, first)
+    assert (flips.baseline_only, flips.arm_only) == (150, 86)
+    assert flips.p_value == pytest.approx(3.716e-05, rel=1e-3)
+    assert dataclasses.astuple(mcnemar(first, second)) == (150, 86, flips.p_value)
+
+
+def test_networks_without_a_flip_do_not_differ():
+    right = np.array([True, False, True])
+    assert dataclasses.astuple(mcnemar(right, right)) == (0, 0, 1.0)
+    with pytest.raises(ValueError, match=r"need the same \(images,\)"):
+        mcnemar(right[None], right[None])
+
+
+def factorial(levels_a: str, levels_b: str) -> dict[tuple[str, str], np.ndarray]:
+    rng = np.random.default_rng(2)
+    return {(a, b): rng.random((4, 60)) < 0.6 for a in levels_a for b in levels_b}
+
+
+def test_two_factors_give_mean_effects_and_a_difference_of_differences():
+    correct = factorial("xy", "pq")
+    effects = interaction(correct)
+    at_p, at_q = (paired_effect(correct["y", b], correct["x", b]).delta for b in "pq")
+    assert list(effects.a) == ["y"]
+    assert list(effects.b) == ["q"]
+    assert effects.a["y"].delta == pytest.approx((at_p + at_q) / 2)
+    assert effects.interaction["y", "q"].delta == pytest.approx(at_q - at_p)
+    value = {key: array.astype(float) for key, array in correct.items()}
+    contrast = value["y", "q"] - value["x", "q"] - value["y", "p"] + value["x", "p"]
+    assert effects.interaction["y", "q"] == contrast_effect(contrast)
+
+
+def test_where_one_factor_does_nothing_it_has_no_effect_and_no_interaction():
+    arm, baseline = random_pair()
+    effects = interaction({("x", "p"): baseline, ("x", "q"): baseline, ("y", "p"): arm, ("y", "q"): arm})
+    assert effects.a["y"] == paired_effect(arm, baseline)
+    for effect in (effects.b["q"], effects.interaction["y", "q"]):
+        assert (effect.low, effect.high, effect.p_value) == (0, 0, 1)
+
+
+def test_more_levels_are_each_held_against_the_first():
+    correct = factorial("xyz", "pq")
+    effects = interaction(correct, images="fixed")
+    assert list(effects.a) == ["y", "z"]
+    assert set(effects.interaction) == {("y", "q"), ("z", "q")}
+    without_y = {key: array for key, array in correct.items() if key[0] != "y"}
+    assert effects.a["z"] == interaction(without_y, images="fixed").a["z"]
+
+
+def test_factors_that_are_not_crossed_are_refused():
+    correct = factorial("xy", "pq")
+    with pytest.raises(ValueError, match="every combination"):
+        interaction({key: array for key, array in correct.items() if key != ("y", "q")})
+    with pytest.raises(ValueError, match="every combination"):
+        interaction({})
+    with pytest.raises(ValueError, match="same seeds and images"):
+        interaction({**correct, ("y", "q"): correct["y", "q"][:, :-1]})
+
+
+def test_the_best_half_width_is_reached_by_networks_that_only_differ_by_chance():
+    flips = np.zeros((5, 1_000))
+    for seed in range(5):
+        flips[seed, 200 * seed : 200 * seed + 100], flips[seed, 200 * seed + 100 : 200 * seed + 200] = 1, -1
+    sampling = math.sqrt((flips**2).mean() / flips.size)
+    assert best_half_width(5, 1_000) == pytest.approx(stats.t.ppf(0.975, 4) * sampling)
+
+
+# ---- simulated networks
+
+
+def test_simulated_networks_are_as_described():
+    setting = Setting(seeds=300, images=2_000, seed_sd=0.015, seed_disagreement=0.12)
+    arm, baseline = (x.squeeze() for x in next(studies(setting, (0.0,), 1, np.random.default_rng(0))))
+    assert baseline.mean() == pytest.approx(ACCURACY, abs=0.03)
+    assert (arm != baseline).mean() == pytest.approx(DISAGREEMENT, abs=0.015)
+    assert (arm[1:] != arm[:-1]).mean() == pytest.approx(0.12, abs=0.01)
+    differences = arm.astype(float) - baseline
+    noise = (0.2 - setting.arm_image_sd**2) / 2_000  # of the rest: total variance less what arm-by-image effects take
+    assert differences.mean(axis=1).var(ddof=1) == pytest.approx(0.015**2 + noise, rel=0.2)
+    assert 2_000 * contrast_effect(differences).image_variance == pytest.approx(setting.arm_image_sd**2, rel=0.1)
+
+
+def test_the_script_writes_a_table_and_a_figure(tmp_path):
+    script = REPOSITORY / "experiments" / "simulate_coverage.py"
+    command = [sys.executable, str(script), "--runs", "2", "--out", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert len(pd.read_csv(tmp_path / "coverage.csv")) == len(GRID)
+    assert (tmp_path / "coverage.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_nominal_95_percent_cover_93_to_98_percent_in_every_setting():
+    outside = {}
+    for setting in GRID:
+        shares = coverage(setting, runs=2_000, seed=0)
+        covered = [shares[name] for name in ("coverage", "coverage_1_point", "coverage_2_points")]
+        if not all(0.93 <= share <= 0.98 for share in covered):
+            outside[setting] = covered
+    assert not outside
