@@ -46,14 +46,22 @@ def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, d
 
 def _sentence(panel: str) -> str:
     """What a panel of tyro's says, without its frame, its help texts and pydantic's own remarks."""
-    lines = [line.strip(" │") for line in panel.splitlines() if line.startswith("│")]
-    text = " ".join(lines)
+    # Without its title, the first line. Where the output's encoding has no box-drawing characters, there is no frame.
+    text = " ".join(line.strip(" │╰╯") for line in panel.splitlines()[1:])
+    text = re.sub(r"^ *[─-]{5,} *", "", text)
     invalid = re.search(r"Error parsing (\S+): \d+ validation errors? for \w+ (.*?) \[type=", text)
+    if invalid and invalid[2].startswith("Value error, "):
+        return f"--{invalid[1]}: {invalid[2].removeprefix('Value error, ')}"
     if invalid:
-        return f"--{invalid[1].lstrip('-')}: {invalid[2].replace('Value error, ', '')}; see --help"
-    message = re.split(r"─{3,}|Perhaps you meant:|Argument helptext:", text)[0].strip().rstrip(".")
-    near = re.search(r"Perhaps you meant: (--\S+)", re.sub(r"─+ ", "", text))
-    hint = f"did you mean {near[1]}?" if near else "see --help"
+        field, _, message = invalid[2].partition(" ")
+        return f"--{invalid[1]}.{field.replace('_', '-')}: {message[0].lower()}{message[1:]}; see --help"
+    required = re.search(r"Missing from .*?: (--\S+)", text)
+    if required:
+        return f"{required[1]} is required; see --help"
+    message = re.split(r"[─-]{5,}|Perhaps you meant:|Argument helptext:", text)[0].strip().rstrip(".")
+    options = re.findall(r"--[a-z][\w.-]*", text)
+    near = get_close_matches(options[0], options[1:], n=1, cutoff=0.7) if options else []
+    hint = f"did you mean {near[0]}?" if near and near[0] != options[0] else "see --help"
     return f"{message[0].lower()}{message[1:]}; {hint}" if message else "the command line cannot be read; see --help"
 
 

@@ -14,7 +14,7 @@ from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import Command, Store, Study
 from cnnkit.cost import cost
-from cnnkit.data import Data
+from cnnkit.data import CLASSES, Data
 from cnnkit.errors import UserError
 from cnnkit.spec import ModuleSpec, one_sentence
 
@@ -156,6 +156,19 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
         ) from error
     except ValueError as error:
         raise UserError(f"grid {grid_name}: {error}") from error
+    for arm in arms:
+        if arm.spec.num_classes != len(CLASSES):
+            raise UserError(
+                f"arm {arm.name!r}: CIFAR-10 has {len(CLASSES)} classes, the network num_classes={arm.spec.num_classes}"
+            )
+        if arm.spec.in_channels != 3:
+            raise UserError(
+                f"arm {arm.name!r}: the images have 3 channels, the network in_channels={arm.spec.in_channels}"
+            )
+    from cnnkit.train import check_optimizer
+
+    for optimizer in {arm.recipe.optimizer for arm in arms}:
+        check_optimizer(optimizer)
     return [_with_source(arm) for arm in arms]
 
 

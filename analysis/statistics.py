@@ -19,9 +19,8 @@ effects and many images (numerical integration over all ratios of the two parts)
     Cochran and Cox, as here      95.0 - 98.0  95.0 - 97.1  95.0 - 96.7  95.0 - 96.4  95.0 - 95.7
 
 and where Holm's first step asks eight arms for p < 0.05 / 8 = 0.6 %, Satterthwaite's rule at three seeds finds up to
-2.9 % where there is nothing; the rule here never more than 0.6 %. The price is width: with equal parts
-1.3 times Satterthwaite's at three seeds, 1.1 at five. `experiments/simulate_coverage.py` compares them on simulated
-networks.
+2.9 % where there is nothing; the rule here never more than 0.6 %. The price is width: with equal parts 1.3 times
+Satterthwaite's at three seeds, 1.1 at five. `experiments/simulate_coverage.py` compares them on simulated networks.
 
 Sources: Cochran and Cox 1950, Experimental Designs, and Cochran 1964, Biometrics 20:191-195 (the weighted quantile);
 Satterthwaite 1946, Biometrics Bulletin 2:110-114; Searle, Casella and McCulloch 1992, Variance Components, chapter 4
@@ -218,6 +217,10 @@ def variance_parts(differences: Float[np.ndarray, "seeds images"]) -> tuple[floa
     mean_square_seed = squares_seed / (n_seeds - 1)
     mean_square_image = squares_image / (n_images - 1)
     mean_square_rest = squares_rest / ((n_seeds - 1) * (n_images - 1))
+    if mean_square_seed < 1e-12 * mean_square_rest:
+        # Accuracies move in steps of one image, so few seeds can tie exactly while their networks differ. They are not
+        # free of variance then: seeds that add nothing of their own still have the rest's mean square in expectation.
+        mean_square_seed = mean_square_rest
     image_variance = max(mean_square_image - mean_square_rest, 0.0) / (n_seeds * n_images)
     return float(mean), float(mean_square_seed / n_images), float(image_variance)
 
@@ -346,12 +349,14 @@ def verdict(effect: PairedEffect, *, adjusted_p: float, margin: float = 0.01, di
         return Verdict("worse", None, f"worse: {interval}{', within the margin' if inside else ''}")
     if diverged and (significant or inside):
         claim = "better" if significant else "equivalent"
-        sentence = f"inconclusive: {_seeds(diverged)} diverged, and the others alone do not make it {claim}"
+        sentence = f"inconclusive: {_counted(diverged, 'seed')} diverged, and the others alone do not make it {claim}"
         return Verdict("inconclusive", None, sentence)
     if significant:
         return Verdict("better", None, f"better: {interval}{', within the margin' if inside else ''}")
     if inside:
-        sentence = f"equivalent: 90 % interval [{_points(low)}, {_points(high)}] within {100 * margin:g} points"
+        sentence = (
+            f"equivalent: 90 % interval [{_points(low)}, {_points(high)}] within {_counted(100 * margin, 'point')}"
+        )
         return Verdict("equivalent", None, sentence)
     return _plan(effect, adjusted_p=adjusted_p, margin=margin)
 
@@ -372,7 +377,7 @@ def _plan(effect: PairedEffect, *, adjusted_p: float, margin: float) -> Verdict:
     for n_seeds in range(effect.n_seeds + 1, MOST_SEEDS + 1):
         if settled(n_seeds):
             further = n_seeds - effect.n_seeds
-            sentence = f"inconclusive: about {_seeds(further, 'further ')} would settle it"
+            sentence = f"inconclusive: about {_counted(further, 'further seed')} would settle it"
             return Verdict("inconclusive", further, sentence)
     if settled(ENDLESS_SEEDS):
         return Verdict("inconclusive", None, f"inconclusive: more than {MOST_SEEDS} seeds would be needed to settle it")
@@ -383,8 +388,8 @@ def _plan(effect: PairedEffect, *, adjusted_p: float, margin: float) -> Verdict:
     return Verdict("inconclusive", None, sentence)
 
 
-def _seeds(count: int, kind: str = "") -> str:
-    return f"{count} {kind}seed{'' if count == 1 else 's'}"
+def _counted(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def _points(difference: float) -> str:

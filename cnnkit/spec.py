@@ -23,7 +23,7 @@ COMMUTES_WITH_MAX = frozenset({"relu", "relu6", "leaky_relu", "identity"})
 class Spec(BaseModel):
     """A frozen value with a closed set of fields: a misspelt field is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     def vary(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again.

@@ -10,13 +10,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
@@ -277,21 +278,28 @@ def _batches(count: int, batch_size: int) -> list[slice]:
     return [slice(start, min(start + batch_size, count)) for start in starts if count - start > 1]
 
 
+def check_optimizer(name: str) -> None:
+    """Raises: UserError: timm has no such optimizer; the sentence has the nearest name."""
+    names = list_optimizers()
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see timm.optim.list_optimizers()"
+        raise UserError(f"recipe.optimizer: timm has no optimizer {name!r}; {hint}")
+
+
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    check_optimizer(recipe.optimizer)
     fused = {"fused": True} if recipe.optimizer in FUSED else {}
-    try:
-        # timm leaves norms and biases out of weight decay unless told so; the documented Adam does not.
-        return create_optimizer_v2(
-            model,
-            opt=recipe.optimizer,
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            momentum=recipe.momentum,
-            filter_bias_and_bn=False,
-            **fused,
-        )
-    except ValueError as error:
-        raise UserError(f"recipe.optimizer: timm has no optimizer {recipe.optimizer!r}") from error
+    # timm leaves norms and biases out of weight decay unless told so; the documented Adam does not.
+    return create_optimizer_v2(
+        model,
+        opt=recipe.optimizer,
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+        filter_bias_and_bn=False,
+        **fused,
+    )
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, updates_per_epoch: int) -> Any:

@@ -21,9 +21,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from ablations.cli import console, parse, run_script
 from cnnkit.errors import UserError
@@ -138,7 +135,11 @@ def measured(which: str, comparison: Comparison) -> float:
     if which == OURS:
         environment |= WORKER_ENVIRONMENT
     run = subprocess.run(
-        [sys.executable, __file__, "--measure", which, comparison.name],
+        [
+            sys.executable,
+            "-c",
+            f"import runpy; runpy.run_path({__file__!r})['measure']({which!r}, {comparison.name!r})",
+        ],
         env=environment,
         capture_output=True,
         text=True,
@@ -168,15 +169,11 @@ class Arguments:
     """Turns of A and B."""
     json: Path | None = None
     """A file for the figures."""
-    measure: Annotated[tuple[str, str] | None, tyro.conf.Suppress] = None
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the comparisons."""
     args = parse(Arguments, arguments, description=__doc__)
-    if args.measure is not None:
-        measure(*args.measure)
-        return 0
     chosen = [comparison for comparison in COMPARISONS if args.only in (None, comparison.name)]
     if not chosen:
         raise UserError(f"--only {args.only}: choose one of {', '.join(c.name for c in COMPARISONS)}")

@@ -1,0 +1,350 @@
+"""Malformed input at the command line: one sentence that says what, where and what to do; exit code 2; nothing written.
+
+The scripts' `main` is called in this process, as `run_script` does, so that a hundred and more cases take seconds.
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+SCRIPTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def mains():
+    """Each script's `main`."""
+    return {name: module_of(name).main for name in ("run_ablation", "status", "prune")}
+
+
+def module_of(name: str):
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def ended(main, arguments: list[str]) -> tuple[int, str]:
+    """Exit code and standard error of a script."""
+    from ablations import cli
+
+    errors, output = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output), pytest.raises(SystemExit) as end:
+        before = cli.sys.argv
+        cli.sys.argv = ["script", *arguments]
+        try:
+            cli.run_script(main)
+        finally:
+            cli.sys.argv = before
+    return end.value.code, errors.getvalue()
+
+
+def assert_refused(result: tuple[int, str], words: str) -> None:
+    code, error = result
+    assert code == 2, error
+    lines = error.strip().splitlines()
+    assert len(lines) == 1, error
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in error
+    assert words in lines[0]
+
+
+def run(*options: str) -> list[str]:
+    return ["--grid", "depth", "--data", "sample", "--dry-run", *options]
+
+
+COMMAND_LINES = [
+    # grid and protocol
+    ([], "--grid"),
+    (["--grid"], "--grid"),
+    (["--grid", "dept"], "did you mean 'depth'?"),
+    (["--grid", "Depth"], "did you mean 'depth'?"),
+    (["--grid", "batchnorm"], "did you mean 'batch_norm'?"),
+    (["--grid", "residuals"], "did you mean 'residual'?"),
+    (["--grid", ""], "choose one of"),
+    (["--grid", "xyzzy"], "choose one of"),
+    (["--grid", "nowhere.yaml"], "no grid file at nowhere.yaml"),
+    (["--grid", "nowhere.py"], "no grid file at nowhere.py"),
+    (["--grid", "depth", "--protocol", "quik"], "did you mean 'quick'?"),
+    (["--grid", "depth", "--protocol", "document"], "did you mean 'documented'?"),
+    (["--grid", "depth", "--protocol", "zzz"], "choose one of"),
+    (["--grid", "depth", "--protocol="], "choose one of"),
+    (["--grid", "depth", "width"], "width"),
+    # options
+    (run("--nonsense"), "--nonsense"),
+    (run("--seed", "3"), "--seed"),
+    (run("--seeds", "0"), "at least one seed"),
+    (run("--seeds", "-1"), "at least one seed"),
+    (run("--seeds", "three"), "--seeds"),
+    (run("--seeds", "1.5"), "--seeds"),
+    (run("--seeds"), "--seeds"),
+    (run("--gpu-fraction", "3"), "at most 1"),
+    (run("--gpu-fraction", "0"), "at most 1"),
+    (run("--gpu-fraction", "-0.5"), "at most 1"),
+    (run("--gpu-fraction", "half"), "at most 1"),
+    (run("--gpu-fraction", "nan"), "at most 1"),
+    (run("--gpu-fraction", "inf"), "at most 1"),
+    (run("--shard", "0/2"), "I/N"),
+    (run("--shard", "3/2"), "I/N"),
+    (run("--shard", "1"), "I/N"),
+    (run("--shard", "1/0"), "I/N"),
+    (run("--shard", "a/b"), "I/N"),
+    (run("--shard", "1/2/3"), "I/N"),
+    (run("--tune", "learning_rate"), "at least two values"),
+    (run("--tune", "learning_rate=1e-4"), "at least two values"),
+    (run("--tune", "learning_rte=1e-4,3e-4"), "did you mean 'learning_rate'?"),
+    (run("--tune", "augmentation=1,2"), "augmentation"),
+    (run("--tune", "learning_rate=a,b"), "learning_rate"),
+    (run("--tune", "learning_rate=-1,1"), "greater than 0"),
+    (run("--tune", "schedule=cosine,sometimes"), "sometimes"),
+    (run("--keep-weights", "some"), "some"),
+    # fields of the spec
+    (run("--spec.width", "8"), "did you mean --spec.widths?"),
+    (run("--spec.image-size", "0"), "greater than 0"),
+    (run("--spec.image-size", "32"), "block 6"),
+    (run("--spec.image-size", "big"), "--spec.image-size"),
+    (run("--spec.widths", "a", "b"), "--spec.widths"),
+    (run("--spec.widths", "0"), "greater than 0"),
+    (run("--spec.widths", "8", "-8"), "--spec"),
+    (run("--spec.kernel-size", "2"), "odd"),
+    (run("--spec.kernel-size", "0"), "greater than 0"),
+    (run("--spec.dropout", "1"), "less than 1"),
+    (run("--spec.dropout", "-0.1"), "greater than or equal to 0"),
+    (run("--spec.dropout", "nan"), "--spec"),
+    (run("--spec.batch-norm", "yes"), "yes"),
+    (run("--spec.activation", "swash"), "swash"),
+    (run("--spec.head", "flat"), "flat"),
+    (run("--spec.pool-size", "2"), "head='pool'"),
+    (run("--spec.hidden-width", "-1"), "greater than or equal to 0"),
+    (run("--spec.convs-per-block", "0"), "greater than 0"),
+    (run("--spec.in-channels", "0"), "greater than 0"),
+    (run("--spec.num-classes", "ten"), "--spec.num-classes"),
+    (run("--spec.num-classes", "5"), "10 classes"),
+    (run("--spec.in-channels", "1"), "3 channels"),
+    # fields of the recipe
+    (run("--recipe.epoch", "3"), "--recipe.epoch"),
+    (run("--recipe.epochs", "0"), "greater than 0"),
+    (run("--recipe.epochs", "x"), "--recipe.epochs"),
+    (run("--recipe.batch-size", "1"), "greater than or equal to 2"),
+    (run("--recipe.learning-rate", "0"), "greater than 0"),
+    (run("--recipe.learning-rate", "fast"), "--recipe.learning-rate"),
+    (run("--recipe.learning-rate", "inf"), "finite"),
+    (run("--recipe.weight-decay", "-1"), "greater than or equal to 0"),
+    (run("--recipe.optimizer", "adamm"), "did you mean 'adam"),
+    (run("--recipe.optimizer", ""), "no optimizer"),
+    (run("--recipe.momentum", "1"), "less than 1"),
+    (run("--recipe.schedule", "sometimes"), "sometimes"),
+    (run("--recipe.schedule", "step"), "decay_epochs"),
+    (run("--recipe.schedule", "step", "--recipe.decay-epochs", "30"), "30 epochs"),
+    (run("--recipe.decay-epochs", "2"), "schedule='step'"),
+    (run("--recipe.warmup-epochs", "2"), "schedule"),
+    (run("--recipe.schedule", "cosine", "--recipe.warmup-epochs", "5"), "epochs=5"),
+    (run("--recipe.label-smoothing", "1"), "less than 1"),
+    (run("--recipe.precision", "int8"), "int8"),
+    (run("--recipe.augmentation.flip", "2"), "less than or equal to 1"),
+    (run("--recipe.augmentation.rotation", "-5"), "greater than or equal to 0"),
+    (run("--recipe.augmentation.contrast", "red"), "--recipe.augmentation.contrast"),
+    (run("--recipe.augmentation.blur", "1"), "--recipe.augmentation.blur"),
+    # the split
+    (run("--split.train", "55"), "multiple of 10"),
+    (run("--split.train", "0"), "greater than 0"),
+    (run("--split.test", "-10"), "greater than 0"),
+    (run("--split.validation", "7"), "multiple of 10"),
+    (run("--split.validation", "many"), "--split.validation"),
+    (run("--split.trian", "100"), "--split.trian"),
+    # data
+    (["--grid", "depth", "--dry-run", "--data", "/no/such/folder"], "/no/such/folder"),
+    (["--grid", "depth", "--dry-run", "--data", "."], "neither layout"),
+    (["--grid", "depth", "--dry-run", "--data", "smaple"], "no data folder at smaple"),
+    (["--grid", "depth", "--dry-run", "--data", ""], "neither layout"),
+]
+
+
+def last_words(value: object) -> str:
+    return " ".join(value)[-40:] if isinstance(value, list) else ""
+
+
+@pytest.mark.parametrize(("arguments", "words"), COMMAND_LINES, ids=last_words)
+def test_a_bad_command_line(mains, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(ended(mains["run_ablation"], arguments), words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def damaged_data(folder: Path, damage: str) -> None:
+    """A data folder in the Parquet layout with something wrong."""
+    folder.mkdir()
+    good = {"img": [{"bytes": b"\x89PNG", "path": ""}], "label": [0]}
+    match damage:
+        case "empty file":
+            for part in ("train", "test"):
+                (folder / f"{part}-0.parquet").touch()
+        case "text":
+            for part in ("train", "test"):
+                (folder / f"{part}-0.parquet").write_text("label,pixels\n0,1\n")
+        case "folder":
+            for part in ("train", "test"):
+                (folder / f"{part}-0.parquet").mkdir()
+        case "no test file":
+            pq.write_table(pa.table(good), folder / "train-0.parquet")
+        case "batches in another folder":
+            (folder / "data_batch_1").write_bytes(b"\x80\x04.")
+        case "empty batches":
+            (folder / "cifar-10-batches-py").mkdir()
+            (folder / "cifar-10-batches-py" / "data_batch_1").touch()
+        case _:
+            table = {
+                "not an image": good,
+                "no rows": {
+                    "img": pa.array([], pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+                    "label": pa.array([], pa.int64()),
+                },
+                "null image": {"img": pa.array([None], pa.struct({"bytes": pa.binary()})), "label": [0]},
+                "null label": {"img": good["img"], "label": pa.array([None], pa.int64())},
+                "label column missing": {"img": good["img"]},
+                "image column missing": {"label": [0]},
+                "labels as text": {"img": good["img"], "label": ["cat"]},
+                "images as numbers": {"img": [1], "label": [0]},
+                "huge image": {"img": [{"bytes": huge_png(), "path": ""}], "label": [0]},
+            }[damage]
+            for part in ("train", "test"):
+                pq.write_table(pa.table(table), folder / f"{part}-0.parquet")
+
+
+def huge_png() -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((300, 300, 3), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+DAMAGES = {
+    "empty file": "not a readable Parquet file",
+    "text": "not a readable Parquet file",
+    "folder": "no column",
+    "no test file": "neither layout",
+    "batches in another folder": "cifar-10-batches-py",
+    "empty batches": "damaged",
+    "not an image": "not a readable image",
+    "no rows": "no images",
+    "null image": "not a readable image",
+    "null label": "not a readable image",
+    "label column missing": "no column 'label'",
+    "image column missing": "no column 'img'",
+    "labels as text": "label an integer",
+    "images as numbers": "img should be a struct",
+    "huge image": "300x300",
+}
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES.items(), ids=DAMAGES)
+def test_damaged_data(mains, tmp_path, monkeypatch, damage, words):
+    monkeypatch.chdir(tmp_path)
+    damaged_data(tmp_path / "d", damage)
+    assert_refused(ended(mains["run_ablation"], ["--grid", "depth", "--data", "d"]), words)
+    assert [file.name for file in tmp_path.iterdir()] == ["d"]
+
+
+ROOTS = {
+    "foreign": "not results",
+    "a file": "cannot write",
+    "unreadable marker": "cannot be read",
+    "marker of another kind": "cannot be read",
+    "newer format": "newer version",
+    "other data": "begun with other data",
+    "below a file": "cannot write",
+}
+
+
+def broken_root(folder: Path, kind: str) -> Path:
+    """A results folder that cannot be used."""
+    root = folder / "results"
+    if kind == "a file":
+        root.write_text("x")
+        return root
+    if kind == "below a file":
+        root.write_text("x")
+        return root / "inside"
+    root.mkdir()
+    content = {
+        "foreign": None,
+        "unreadable marker": "{",
+        "marker of another kind": '{"hello": 1}',
+        "newer format": '{"format": 99, "data": "ee7207581883be22", "data_description": "x"}',
+        "other data": '{"format": 1, "data": "0", "data_description": "x"}',
+    }[kind]
+    if content is None:
+        (root / "thesis.tex").write_text("x")
+    else:
+        (root / "ablations.json").write_text(content)
+    return root
+
+
+@pytest.mark.parametrize(("kind", "words"), ROOTS.items(), ids=ROOTS)
+def test_a_results_folder_that_cannot_be_used(mains, tmp_path, monkeypatch, kind, words):
+    monkeypatch.chdir(tmp_path)
+    root = broken_root(tmp_path, kind)
+    assert_refused(ended(mains["run_ablation"], ["--grid", "depth", "--data", "sample", "--results", str(root)]), words)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_results_folder_without_write_permission(mains, tmp_path):
+    (tmp_path / "results").mkdir(mode=0o500)
+    arguments = ["--grid", "depth", "--data", "sample", "--results", str(tmp_path / "results")]
+    assert_refused(ended(mains["run_ablation"], arguments), "cannot write")
+
+
+@pytest.mark.parametrize("script", ["status", "prune"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "results"),
+        (["nowhere"], "not a results folder"),
+        (["a", "b"], "b"),
+        (["--wrong", "x"], "see --help"),
+        (["."], "not a results folder"),
+    ],
+)
+def test_scripts_that_read_a_results_folder(mains, tmp_path, monkeypatch, script, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(ended(mains[script], arguments), words)
+
+
+words_of_options = st.lists(
+    st.sampled_from(
+        [
+            "--seeds",
+            "--spec.widths",
+            "--recipe.epochs",
+            "--protocol",
+            "--shard",
+            "--tune",
+            "-1",
+            "0",
+            "x",
+            "1/2",
+            "depth",
+        ]
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(options=words_of_options)
+def test_any_command_line_is_answered_or_refused_in_one_sentence(mains, options):
+    code, error = ended(mains["run_ablation"], [*options, "--grid", "dept", "--data", "sample", "--dry-run"])
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    assert error.startswith("error: ")
