@@ -14,7 +14,8 @@ def effect_table(trials: pd.DataFrame) -> pd.DataFrame:
 
     Columns: arm, is_baseline, seeds (finished), parameters, head_share, multiply_adds, test_mean, test_sd, delta, low, high
     (paired difference to the baseline over the seeds that both have, with a 95 % t interval; 0 to 1), paired_seeds,
-    seconds (mean of a trial). What cannot be computed is NaN.
+    seconds (mean of a trial), trained_on (devices and precisions), diverged and unfinished (seeds). What cannot be computed
+    is NaN.
 
     Args: trials: as `analysis.results.Results.trials`.
     """
@@ -38,6 +39,13 @@ def effect_table(trials: pd.DataFrame) -> pd.DataFrame:
             "high": math.nan,
             "paired_seeds": 0,
             "seconds": done["seconds"].mean() if len(done) else math.nan,
+            "trained_on": " + ".join(
+                sorted({f"{d}, {p}" for d, p in zip(done["device"], done["precision"], strict=True)})
+            )
+            if len(done)
+            else "",
+            "diverged": int((cells["status"] == "diverged").sum()),
+            "unfinished": int((~cells["status"].isin(["finished", "diverged"])).sum()),
         }
         if arm != baseline and len(done) and baseline in accuracy:
             pairs = accuracy[[arm, baseline]].dropna()
@@ -66,12 +74,36 @@ def difference(row: pd.Series) -> str:
     return f"{points(row['delta'], sign=True)} [{points(row['low'], sign=True)}, {points(row['high'], sign=True)}]"
 
 
+def is_mixed(effects: pd.DataFrame) -> bool:
+    """Whether the cells were trained on more than one device or in more than one precision."""
+    return len({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind}) > 1
+
+
+def remarks(effects: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know: sentences about mixed devices, diverged and unfinished seeds."""
+    notes = []
+    if is_mixed(effects):
+        kinds = sorted({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind})
+        notes.append(
+            f"Trained on different devices or precisions ({'; '.join(kinds)}): differences between them are in the effects."
+        )
+    for column, word in (("diverged", "diverged"), ("unfinished", "not finished")):
+        lost = effects[effects[column] > 0]
+        if len(lost):
+            counts = ", ".join(f"{row['arm']}: {row[column]}" for _, row in lost.iterrows())
+            notes.append(f"Seeds that have {word}: {counts}." if column == "diverged" else f"Seeds {word}: {counts}.")
+    return notes
+
+
 def for_terminal(effects: pd.DataFrame, title: str) -> Table:
     """The effect table for people."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("arm", no_wrap=True)
     for column in ("seeds", "params", "head", "mult-adds", "test %", "SD", "difference [95 %]", "s"):
         table.add_column(column, justify="right", no_wrap=True)
+    mixed = is_mixed(effects)
+    if mixed:
+        table.add_column("trained on")
     for _, row in effects.iterrows():
         table.add_row(
             row["arm"],
@@ -83,5 +115,6 @@ def for_terminal(effects: pd.DataFrame, title: str) -> Table:
             points(row["test_sd"]),
             difference(row),
             "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
+            *([row["trained_on"]] if mixed else []),
         )
     return table

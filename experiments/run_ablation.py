@@ -273,7 +273,7 @@ def train(
 
 def report(plan: "Plan", store: "Store", out: "Console") -> None:
     """The table of the whole study, whichever part of it this command trained."""
-    from analysis.effects import effect_table, for_terminal
+    from analysis.effects import effect_table, for_terminal, remarks
     from analysis.results import load
 
     effects = effect_table(load(store.root, plan.study.name).trials)
@@ -286,6 +286,11 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
         title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
     out.print()
     out.print(for_terminal(effects, title))
+    notes = remarks(effects)
+    if plan.study.seeds_added_after_looking:
+        notes.append("Seeds were added after results had been seen.")
+    for note in notes:
+        out.print(note, markup=False, soft_wrap=True)
     out.print(f"\ntable: {csv}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
 
 
