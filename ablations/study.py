@@ -463,6 +463,7 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
             signals_stop(stopper, display),
             logged_to(store.study_folder(plan.study.name) / "ray.log"),
             started_ray(options.address, options.machine, cpu.at_once, cpu.threads),
+            signals_stop(stopper, display),  # again: Ray has put a handler of its own in the place of ours
         ):
             display.update(tally)
             machine = options.machine if options.address is None else cluster_machine()

@@ -3,7 +3,7 @@
     python experiments/simulate_coverage.py --runs 2000 --out docs
 
 Writes coverage.csv (one row a setting of `analysis.simulation.GRID`) and coverage.png. About 3 minutes on one core. To
-expect: in every row our nominal 95 % intervals cover 94 to 98 %. Where images carry most of the variance, a paired t
+expect: in every row our nominal 95 % intervals cover 93 to 98 %. Where images carry most of the variance, a paired t
 interval over 10 seeds covers 59 % and a percentile bootstrap 50 %.
 """
 

@@ -58,18 +58,32 @@ def records(root: Path) -> dict[str, str]:
     return {file.parent.name: file.read_text() for file in root.glob("cells/*/record.json")}
 
 
-def processes(*names: str) -> list[int]:
-    """Processes whose title has one of `names`."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if any(name in title for name in names):
-                found.append(int(folder.name))
-    return found
+class Started:
+    """A study in a process of its own, whose descendants are known by a mark in their environment."""
+
+    def __init__(self, command: list[str], **more) -> None:
+        self.mark = f"STUDY_UNDER_TEST={random.getrandbits(64):x}"
+        name, _, value = self.mark.partition("=")
+        environment = {**os.environ, **more.pop("env", {}), name: value}
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.process = subprocess.Popen(command, env=environment, **{**output, **more})
+
+    def family(self) -> dict[int, str]:
+        """Processes that the study started, itself among them, and their titles."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if folder.name.isdigit() and self.mark.encode() in (folder / "environ").read_bytes():
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
+        return found
+
+    def wait_until_gone(self) -> None:
+        """Ray's processes of a study that has ended, or was killed, end by themselves."""
+        for _ in range(60):
+            if not self.family():
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"processes stay behind: {self.family()}")
 
 
 def kill(process: int) -> None:
@@ -88,19 +102,18 @@ def test_ten_kills_change_no_number_and_no_finished_cell_is_trained_twice(undist
     root, dice = tmp_path / "results", random.Random(0)
     seen: dict[str, str] = {}
     for attempt in range(10):
-        study = subprocess.Popen(
-            arguments(root, "--recipe.epochs", "8"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        study = Started(arguments(root, "--recipe.epochs", "8"), stdout=subprocess.DEVNULL)
         time.sleep(dice.uniform(5, 22))
         what = ("driver", "workers", "both")[attempt % 3]
         if what != "driver":
-            for process in processes("ray::"):
-                kill(process)
+            for process, title in study.family().items():
+                if title.startswith("ray::"):
+                    kill(process)
         if what == "workers":
             time.sleep(dice.uniform(3, 8))
-        kill(study.pid)
-        study.wait()
-        wait_until_gone()
+        kill(study.process.pid)
+        study.process.wait()
+        study.wait_until_gone()
         now = records(root)
         assert all(now[key] == record for key, record in seen.items()), "a finished record never changes"
         seen = now
@@ -110,49 +123,38 @@ def test_ten_kills_change_no_number_and_no_finished_cell_is_trained_twice(undist
     assert list((root / "unfinished").iterdir()) == []
 
 
-def wait_until_gone() -> None:
-    """Ray's processes of a killed driver end by themselves."""
-    for _ in range(60):
-        if not processes("raylet", "ray::", "gcs_server"):
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"processes stay behind: {processes('raylet', 'ray::', 'gcs_server')}")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_study_says_how_to_go_on_and_leaves_nothing_behind(tmp_path, number):
     root = tmp_path / "results"
     temporary = tmp_path / "t"
     temporary.mkdir()
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    study = subprocess.Popen(
-        arguments(root, "--recipe.epochs", "30"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    time.sleep(14)
-    study.send_signal(number)
-    output, _ = study.communicate(timeout=60)
-    assert study.returncode == 130
+    study = Started(arguments(root, "--recipe.epochs", "60"), env={"TMPDIR": str(temporary)})
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        time.sleep(0.2)
+    study.process.send_signal(number)
+    output, _ = study.process.communicate(timeout=60)
+    assert study.process.returncode == 130
     assert "the same command goes on" in output
     assert "Traceback" not in output
-    wait_until_gone()
-    assert list(temporary.iterdir()) == []
+    study.wait_until_gone()
+    # PyTorch makes an empty cache folder of its own for each user, as in any program that uses it.
+    assert [folder.name for folder in temporary.iterdir() if not folder.name.startswith("torchinductor_")] == []
     assert all(folder.name.isalnum() for folder in (root / "unfinished").iterdir())
     assert list(root.glob("unfinished/*/claim.json")) == []
 
 
 def test_a_second_interrupt_stops_now(tmp_path):
-    study = subprocess.Popen(arguments(tmp_path / "results", "--recipe.epochs", "30"), stdout=subprocess.DEVNULL)
-    time.sleep(13)
-    study.send_signal(signal.SIGINT)
-    study.send_signal(signal.SIGINT)
+    root = tmp_path / "results"
+    study = Started(arguments(root, "--recipe.epochs", "60"), stdout=subprocess.DEVNULL)
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        time.sleep(0.2)
+    study.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    study.process.send_signal(signal.SIGINT)
     started = time.monotonic()
-    study.wait(timeout=30)
+    study.process.wait(timeout=30)
     assert time.monotonic() - started < 15
-    wait_until_gone()
+    study.wait_until_gone()
 
 
 def test_another_grid_reuses_the_baseline_and_more_seeds_train_only_the_new_ones(tmp_path):
