@@ -58,8 +58,9 @@ WORKER_ENVIRONMENT = {
 }
 SLICE_SECONDS = 1.0
 """How long a trial trains between two reports; a stop waits no longer than that."""
-WORKER_DEATHS = 3
-"""How often a trial whose process died (killed by the system for its memory, say) is started again."""
+ROUNDS = 3
+"""How often cells whose process died (killed by the system for its memory, lost with its node) are handed to Tune. Tune starts
+a trial again itself, once, but gives a trial up when a lost node fails it twice at one time."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ class Watch(tune.Callback):
     def __init__(self, plan: Plan, tally: Tally, display: Display) -> None:
         self.store, self.tally, self.display = plan.store, tally, display
         self.by_key = {planned.cell.key: planned for planned in plan.cells}
+        self.deaths: dict[str, str] = {}
+        """Cells whose process died in this round, and what Tune said of it."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore that is never asked for
@@ -217,16 +220,22 @@ class Watch(tune.Callback):
         planned = self._planned(trial)
         if self.store.is_finished(planned.cell.key):  # its process died after the record was written
             return self.on_trial_complete(iteration, trials, trial)
-        died = Failure(
-            key=planned.cell.key,
-            arm=planned.arm.name,
-            seed=planned.cell.seed,
-            kind="failed",
-            sentence=f"its process died {WORKER_DEATHS + 1} times (out of memory, perhaps)",
-        )
         error_file = Path(trial.error_file) if trial.error_file else None
-        log = error_file.read_text(encoding="utf-8") if error_file and error_file.is_file() else died.sentence
-        self.store.write_failure(died, log)
+        self.deaths[planned.cell.key] = (
+            error_file.read_text(encoding="utf-8") if error_file and error_file.is_file() else ""
+        )
+        self.tally.set_back(planned)
+        self.display.update(self.tally)
+
+    def give_up(self, planned: PlannedCell) -> None:
+        """A cell whose process died in every round becomes a failure."""
+        assert self.store is not None
+        sentence = "its process died each time that it was started (out of memory, perhaps)"
+        failure = Failure(
+            key=planned.cell.key, arm=planned.arm.name, seed=planned.cell.seed, kind="failed", sentence=sentence
+        )
+        self.store.write_failure(failure, self.deaths[planned.cell.key] or sentence)
+        self.tally.waiting = [cell for cell in self.tally.waiting if cell is not planned]
         self.tally.end(planned, failed=True)
         self.display.update(self.tally)
         self.display.line(
@@ -469,11 +478,23 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
             machine = options.machine if options.address is None else cluster_machine()
             shares = gpu_shares(missing, machine, options.gpu_fraction, plan.data) if machine.gpus else {}
             shares.update(options.shares)
+            watch = Watch(plan, tally, display)
+            rounds = 0
             while missing and not stopper.requested:
-                _fit(plan, missing, machine, cpu, shares, stopper, Watch(plan, tally, display), options)
-                missing = [p for p in plan.missing if store.failure(p.cell.key) is None and p in missing]
-                if missing and not stopper.requested:
-                    _wait_for_others(store, missing, options.run, stopper, display)
+                watch.deaths.clear()
+                _fit(plan, missing, machine, cpu, shares, stopper, watch, options)
+                rounds += bool(watch.deaths)
+                missing = [p for p in missing if not plan.is_finished(p) and store.failure(p.cell.key) is None]
+                if stopper.requested:
+                    break
+                if rounds == ROUNDS:
+                    for planned in missing:
+                        if planned.cell.key in watch.deaths:
+                            watch.give_up(planned)
+                    missing = [planned for planned in missing if planned.cell.key not in watch.deaths]
+                elsewhere = [p for p in missing if store.claimed_by_another(p.cell.key, options.run)]
+                if elsewhere and len(elsewhere) == len(missing):
+                    _wait_for_others(store, elsewhere, options.run, stopper, display)
     failures = [store.failure(planned.cell.key) for planned in plan.missing]
     return Outcome(
         finished=[planned for planned in plan.cells if plan.is_finished(planned)],
@@ -555,7 +576,7 @@ def _fit(
             stop=stopper,
             callbacks=[watch],
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+            failure_config=tune.FailureConfig(max_failures=1),
         ),
     )
     try:
