@@ -94,7 +94,7 @@ def statement(
             f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {recipe.epochs} epochs, batch "
             f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
         ),
-        ("data", study.data_description),
+        ("data", study.data_description + ("" if plan.data.source == "sample" else f" from {plan.data.path}")),
         ("machine", where),
         ("time", time),
         ("disk", size(expected_bytes(missing), "B")),

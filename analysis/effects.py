@@ -95,9 +95,9 @@ def remarks(effects: pd.DataFrame) -> list[str]:
     return notes
 
 
-def for_terminal(effects: pd.DataFrame, title: str) -> Table:
+def for_terminal(effects: pd.DataFrame) -> Table:
     """The effect table for people."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("arm", no_wrap=True)
     for column in ("seeds", "params", "head", "mult-adds", "test %", "SD", "difference [95 %]", "s"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -89,7 +89,7 @@ class Data:
         )
 
     def describe(self) -> str:
-        """One line for people: which images, how many, from where."""
+        """One line for people: which images, and how many."""
         name = {
             "full": "CIFAR-10",
             "sample": "packaged SAMPLE of CIFAR-10, not the full data set",
@@ -97,7 +97,7 @@ class Data:
         }
         sizes = f"{len(self.train):,} training / {len(self.validation):,} validation / {len(self.test):,} test images"
         unused = f", {self.unused:,} training images unused as in the documented split" if self.unused else ""
-        return f"{name[self.source]}: {sizes}{unused} ({self.path}, fingerprint {self.fingerprint})"
+        return f"{name[self.source]}: {sizes}{unused} (fingerprint {self.fingerprint})"
 
 
 def load(data: str | Path = "auto") -> Data:

@@ -285,7 +285,8 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     for arm, chosen in plan.study.tuned.items():
         title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
     out.print()
-    out.print(for_terminal(effects, title))
+    out.print(title, style="bold", markup=False, soft_wrap=True)
+    out.print(for_terminal(effects))
     notes = remarks(effects)
     if plan.study.seeds_added_after_looking:
         notes.append("Seeds were added after results had been seen.")

@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,10 @@ import pandas as pd
 import pytest
 
 from ablations.grids import GRIDS
+from ablations.plan import TUNING_SEED
 from ablations.protocols import PROTOCOLS
+from ablations.record import Store
+from analysis.results import load as load_results
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
@@ -111,3 +115,47 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, words, tmp_path):
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
+
+
+def test_status_counts_cells_time_and_disk(study):
+    root, _ = study
+    result = command(str(root), script="status.py")
+    assert result.returncode == 0, result.stderr
+    (row,) = (line.split() for line in result.stdout.splitlines() if line.startswith("depth-smoke-"))
+    assert row[1:7] == ["10", "10", "0", "0", "0", "0"]
+    assert row[-1] == "nothing"
+    assert "disk:" in result.stdout
+
+
+def test_pruning_frees_the_weights_and_keeps_the_table(study, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(study[0], root)
+    before = load_results(root).trials
+    assert "would free" in command(str(root), "--dry-run", script="prune.py").stdout
+    assert len(list(root.glob("cells/*/weights.safetensors"))) == 10
+    assert "weights of 10 cells" in command(str(root), script="prune.py").stdout
+    assert list(root.glob("cells/*/weights.safetensors")) == []
+    pd.testing.assert_frame_equal(load_results(root).trials, before)
+
+
+def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_path):
+    root = tmp_path / "results"
+    result = command(
+        "--grid", "batch_norm", "--protocol", "smoke", "--data", "sample", "--results", str(root), "--seeds", "1",
+        "--split.train", "200", "--tune", "learning_rate=1e-5,1e-3", "--keep-weights", "none",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "4 cells on a seed of their own, 4 to train" in result.stdout
+    assert re.search(r"batch norm: learning_rate (1e-05|0.001), chosen by validation", result.stdout)
+    assert list(root.glob("cells/*/weights.safetensors")) == []
+    results = load_results(root)
+    store = Store(root)
+    for arm in results.study.arms:
+        tried = {
+            record.identity["recipe"].get("learning_rate", 1e-4): record.curve[-1].validation_accuracy
+            for record in (store.read(key) for key in store.finished_keys())
+            if record.seed == TUNING_SEED and record.identity["spec"] == arm.spec.changed_fields()
+        }
+        assert len(tried) == 2
+        assert tried[arm.recipe.learning_rate] == max(tried.values())
+    assert (results.trials["seed"] < TUNING_SEED).all()
