@@ -4,6 +4,7 @@ The ledger of finished cells is the results root: Tune is given a list of what i
 experiment state is thrown away. A trial is one cell; Tune places it, and starts it again when its process dies.
 """
 
+import contextlib
 import gc
 import logging
 import os
@@ -14,7 +15,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(GIB // 4),
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
+STUDY_FOLDER = "ABLATIONS_STUDY_FOLDER"
+"""Environment variable by which the processes of a study that was killed are known."""
 SLICE_SECONDS = 1.0
 """How long a trial trains between two reports; a stop waits no longer than that."""
 ROUNDS = 3
@@ -266,7 +268,7 @@ class StopOnRequest(tune.Stopper):
         return self.requested
 
 
-@contextmanager
+@contextlib.contextmanager
 def signals_stop(stopper: StopOnRequest, display: Display) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM asks for a stop, the second stops now."""
 
@@ -284,7 +286,7 @@ def signals_stop(stopper: StopOnRequest, display: Display) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
+@contextlib.contextmanager
 def logged_to(file: Path) -> Iterator[None]:
     """Sends what Ray and Tune log to `file`: what concerns the user reaches them as a sentence of ours."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -303,7 +305,7 @@ def logged_to(file: Path) -> Iterator[None]:
         handler.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def started_ray(address: str | None, machine: Machine, at_once: int, threads: int) -> Iterator[None]:
     """Ray: inside this process and gone with it, or an existing cluster at `address`."""
     common: dict[str, Any] = {
@@ -322,6 +324,7 @@ def started_ray(address: str | None, machine: Machine, at_once: int, threads: in
         return
     remove_left_overs()
     folder = Path(tempfile.mkdtemp(prefix=f"ablations-{os.getpid()}-", dir=short_temporary_folder()))
+    os.environ[STUDY_FOLDER] = str(folder)
     # Ray protects a cluster that it starts by a token. One of our own, in memory, keeps Ray from writing one into the
     # home directory, readable for all.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -347,11 +350,17 @@ def short_temporary_folder() -> Path:
 
 
 def remove_left_overs() -> None:
-    """Temporary folders of studies on this machine that were killed."""
+    """What studies on this machine left that were killed outright: temporary folders, and helpers of Ray that did not notice."""
     for folder in short_temporary_folder().glob("ablations-*-*"):
         process = folder.name.split("-")[1]
-        if process.isdigit() and not Path(f"/proc/{process}").exists() and folder.stat().st_uid == os.getuid():
-            shutil.rmtree(folder, ignore_errors=True)
+        if not process.isdigit() or Path(f"/proc/{process}").exists() or folder.stat().st_uid != os.getuid():
+            continue
+        mark = f"{STUDY_FOLDER}={folder}\0".encode()
+        for other in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (other / "environ").read_bytes() + b"\0":
+                    os.kill(int(other.name), signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
