@@ -58,11 +58,14 @@ def run_cell(
     """
     started = datetime.now(UTC)
     device = _prepare_device(placement)
-    model = build(cell.spec, seed=cell.seed)
-    training = Training(model, cell.recipe, data, image_size=cell.spec.image_size, seed=cell.seed, device=device)
     checkpoint = store.checkpoint(cell.key)
+    training = _begin(cell, data, device)
     if checkpoint.is_file():
-        training.load(checkpoint)
+        try:
+            training.load(checkpoint)
+        except Exception:  # damaged, or written by a version with other parameter names: the cell starts anew
+            checkpoint.unlink()
+            training = _begin(cell, data, device)
     for progress in training.run():
         if progress.ends_epoch and progress.epoch < cell.recipe.epochs:
             training.save(checkpoint)
@@ -101,10 +104,17 @@ def run_cell(
             "test_logits": fit.test_logits,
             "test_labels": np.ascontiguousarray(data.test.labels),
         },
-        weights={name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in model.state_dict().items()}
+        weights={
+            name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in training.model.state_dict().items()
+        }
         if keep_weights
         else {},
     )
+
+
+def _begin(cell: Cell, data: Data, device: torch.device) -> Training:
+    model = build(cell.spec, seed=cell.seed)
+    return Training(model, cell.recipe, data, image_size=cell.spec.image_size, seed=cell.seed, device=device)
 
 
 def _prepare_device(placement: Placement) -> torch.device:

@@ -1,30 +1,39 @@
-"""The table that answers the question: each arm against the baseline, over the same seeds."""
+"""The table that answers the question: each arm against the baseline, over the same seeds and test images."""
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
 from ablations.units import size
-from analysis.statistics import paired_difference
+from analysis.statistics import PairedEffect, holm, paired_effect, verdict
+
+Correct = Mapping[str, Mapping[int, np.ndarray]]
+
+MARGIN = 0.01
+"""Differences within one percentage point count as equivalent unless the caller says otherwise."""
 
 
-def effect_table(trials: pd.DataFrame) -> pd.DataFrame:
+def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
-    Columns: arm, is_baseline, seeds (finished), parameters, head_share, multiply_adds, test_mean, test_sd, delta, low, high
-    (paired difference to the baseline over the seeds that both have, with a 95 % t interval; 0 to 1), paired_seeds,
-    seconds (mean of a trial), trained_on (devices and precisions), diverged and unfinished (seeds). What cannot be computed
-    is NaN.
+    Columns: arm, is_baseline, seeds (finished), parameters, head_share, multiply_adds, receptive_field (original pixels),
+    validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
+    interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, sentence,
+    seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether trials ran side by side on one device, which
+    lengthens the seconds), trained_on (devices and precisions), diverged and unfinished (seeds). What cannot be computed is NaN.
 
-    Args: trials: as `analysis.results.Results.trials`.
+    Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`. margin: of equivalence, 0 to 1.
     """
-    finished = trials[trials["status"] == "finished"]
-    accuracy = finished.pivot(index="seed", columns="arm", values="test_accuracy") if len(finished) else pd.DataFrame()
-    baseline = trials.loc[trials["is_baseline"], "arm"].iloc[0]
+    baseline = str(trials.loc[trials["is_baseline"], "arm"].iloc[0])
+    effects = {arm: _effect(correct, arm, baseline) for arm in trials["arm"].unique() if arm != baseline}
+    adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
     rows = []
     for arm, cells in trials.groupby("arm", sort=False):
         first, done = cells.iloc[0], cells[cells["status"] == "finished"]
+        diverged = int((cells["status"] == "diverged").sum())
         row = {
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
@@ -32,30 +41,63 @@ def effect_table(trials: pd.DataFrame) -> pd.DataFrame:
             "parameters": int(first["parameters"]),
             "head_share": float(first["head_share"]),
             "multiply_adds": int(first["multiply_adds"]),
-            "test_mean": done["test_accuracy"].mean() if len(done) else math.nan,
-            "test_sd": done["test_accuracy"].std(ddof=1) if len(done) > 1 else math.nan,
-            "delta": math.nan,
-            "low": math.nan,
-            "high": math.nan,
-            "paired_seeds": 0,
-            "seconds": done["seconds"].mean() if len(done) else math.nan,
-            "trained_on": " + ".join(
-                sorted({f"{d}, {p}" for d, p in zip(done["device"], done["precision"], strict=True)})
-            )
-            if len(done)
-            else "",
-            "diverged": int((cells["status"] == "diverged").sum()),
+            "receptive_field": first["receptive_field"],
+            "validation_mean": _mean(done, "validation_accuracy"),
+            "validation_sd": _sd(done, "validation_accuracy"),
+            "test_mean": _mean(done, "test_accuracy"),
+            "test_sd": _sd(done, "test_accuracy"),
+            **_compared(effects.get(str(arm)), adjusted.get(str(arm), math.nan), margin=margin, diverged=diverged),
+            "seconds": _mean(done, "seconds"),
+            "gpu_hours": float((done["seconds"] * done["gpu_share"]).sum() / 3600) if len(done) else 0.0,
+            "shared_device": bool((done["trials_at_once"] > 1).any()) if len(done) else False,
+            "trained_on": _trained_on(done),
+            "diverged": diverged,
             "unfinished": int((~cells["status"].isin(["finished", "diverged"])).sum()),
         }
-        if arm != baseline and len(done) and baseline in accuracy:
-            pairs = accuracy[[arm, baseline]].dropna()
-            if len(pairs):
-                effect = paired_difference(pairs[arm].to_numpy(), pairs[baseline].to_numpy())
-                row |= {
-                    "delta": effect.delta, "low": effect.low, "high": effect.high, "paired_seeds": effect.n_seeds,
-                }  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
+    """The effect over the seeds that both have; None where there are none."""
+    seeds = sorted(correct[arm].keys() & correct[baseline].keys())
+    if not seeds:
+        return None
+    return paired_effect(
+        np.stack([correct[arm][seed] for seed in seeds]), np.stack([correct[baseline][seed] for seed in seeds])
+    )
+
+
+def _compared(effect: PairedEffect | None, adjusted_p: float, *, margin: float, diverged: int) -> dict[str, object]:
+    if effect is None:
+        nothing = dict.fromkeys(("delta", "low", "high", "p_value", "adjusted_p", "p_better"), math.nan)
+        return {**nothing, "paired_seeds": 0, "verdict": "", "sentence": ""}
+    judged = verdict(effect, adjusted_p=adjusted_p, margin=margin, diverged=diverged)
+    return {
+        "delta": effect.delta,
+        "low": effect.low,
+        "high": effect.high,
+        "p_value": effect.p_value,
+        "adjusted_p": adjusted_p,
+        "p_better": effect.p_better,
+        "paired_seeds": effect.n_seeds,
+        "verdict": judged.kind,
+        "sentence": judged.sentence,
+    }
+
+
+def _mean(cells: pd.DataFrame, column: str) -> float:
+    return float(cells[column].mean()) if len(cells) else math.nan
+
+
+def _sd(cells: pd.DataFrame, column: str) -> float:
+    return float(cells[column].std(ddof=1)) if len(cells) > 1 else math.nan
+
+
+def _trained_on(cells: pd.DataFrame) -> str:
+    if not len(cells):
+        return ""
+    return " + ".join(sorted({f"{d}, {p}" for d, p in zip(cells["device"], cells["precision"], strict=True)}))
 
 
 def points(value: float, *, sign: bool = False) -> str:
@@ -74,24 +116,30 @@ def difference(row: pd.Series) -> str:
     return f"{points(row['delta'], sign=True)} [{points(row['low'], sign=True)}, {points(row['high'], sign=True)}]"
 
 
-def is_mixed(effects: pd.DataFrame) -> bool:
-    """Whether the cells were trained on more than one device or in more than one precision."""
-    return len({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind}) > 1
+def probability(p: float) -> str:
+    """A p-value with two digits; nothing for NaN."""
+    if math.isnan(p):
+        return ""
+    return "<.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _kinds(effects: pd.DataFrame) -> list[str]:
+    """Devices and precisions that cells of the table were trained with."""
+    return sorted({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind})
 
 
 def remarks(effects: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: sentences about mixed devices, diverged and unfinished seeds."""
     notes = []
-    if is_mixed(effects):
-        kinds = sorted({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind})
+    kinds = _kinds(effects)
+    if len(kinds) > 1:
         notes.append(
             f"Trained on different devices or precisions ({'; '.join(kinds)}): differences between them are in the effects."
         )
-    for column, word in (("diverged", "diverged"), ("unfinished", "not finished")):
+    for column, sentence in (("diverged", "Seeds that diverged"), ("unfinished", "Seeds not finished")):
         lost = effects[effects[column] > 0]
         if len(lost):
-            counts = ", ".join(f"{row['arm']}: {row[column]}" for _, row in lost.iterrows())
-            notes.append(f"Seeds that have {word}: {counts}." if column == "diverged" else f"Seeds {word}: {counts}.")
+            notes.append(f"{sentence}: {', '.join(f'{row.arm}: {getattr(row, column)}' for row in lost.itertuples())}.")
     return notes
 
 
@@ -99,21 +147,24 @@ def for_terminal(effects: pd.DataFrame) -> Table:
     """The effect table for people."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("arm", no_wrap=True)
-    for column in ("seeds", "params", "head", "mult-adds", "test %", "SD", "difference [95 %]", "s"):
+    columns = ("seeds", "params", "head", "mult-adds", "test % (SD)", "difference [95 %]", "p Holm", "verdict", "s")
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    mixed = is_mixed(effects)
+    mixed = len(_kinds(effects)) > 1
     if mixed:
         table.add_column("trained on")
     for _, row in effects.iterrows():
+        sd = f" ({points(row['test_sd'])})" if not math.isnan(row["test_sd"]) else ""
         table.add_row(
             row["arm"],
             str(row["seeds"]),
             size(row["parameters"]),
             f"{row['head_share']:.0%}",
             size(row["multiply_adds"]),
-            points(row["test_mean"]),
-            points(row["test_sd"]),
+            points(row["test_mean"]) + sd,
             difference(row),
+            probability(row["adjusted_p"]),
+            row["verdict"],
             "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
             *([row["trained_on"]] if mixed else []),
         )

@@ -1,15 +1,18 @@
 """What a study left behind, as tidy tables. Imports neither Ray nor the trainer."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ablations.cell import Cell
 from ablations.plan import PlannedCell
-from ablations.record import DamagedRecord, Record, Store, Study
+from ablations.record import DamagedRecord, Part, Record, Store, Study
 from cnnkit.cost import cost
+from cnnkit.data import CLASSES
 from cnnkit.errors import UserError
 
 
@@ -17,12 +20,84 @@ from cnnkit.errors import UserError
 class Results:
     """The cells of one study."""
 
+    store: Store
     study: Study
     trials: pd.DataFrame
     """One row a cell: arm, is_baseline, seed, key, status (finished, running, missing, failed, diverged, damaged), note,
     parameters, head_share, multiply_adds, receptive_field (original pixels), work (multiply-adds of the whole trial), and
     for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device, device_type, precision, threads,
     trials_at_once, gpu_share, micro_batch."""
+
+    @cached_property
+    def records(self) -> dict[str, Record]:
+        """Records of the finished cells, by their keys."""
+        return {key: self.store.read(key) for key in self._finished["key"]}
+
+    @property
+    def _finished(self) -> pd.DataFrame:
+        return self.trials[self.trials["status"] == "finished"]
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """Learning curves: one row an epoch of a finished cell, with arm, seed, epoch (from 1), train_loss, validation_loss,
+        validation_accuracy (0 to 1), learning_rate, train_seconds, evaluate_seconds.
+        """
+        return pd.DataFrame(
+            [
+                {"arm": row.arm, "seed": row.seed, **epoch.model_dump()}
+                for row in self._finished.itertuples()
+                for epoch in self.records[str(row.key)].curve
+            ]
+        )
+
+    @property
+    def per_class(self) -> pd.DataFrame:
+        """One row a class of a finished cell, with arm, seed, class, precision, recall, f1 (0 to 1), support (test images)."""
+        return pd.DataFrame(
+            [
+                {"arm": row.arm, "seed": row.seed, "class": name, **dict(zip(measures, values, strict=True))}
+                for row in self._finished.itertuples()
+                for measures, table in [_transposed(self.records[str(row.key)])]
+                for name, values in zip(CLASSES, table, strict=True)
+            ]
+        )
+
+    def logits(self, arm: str, seed: int, part: Part = "test") -> tuple[np.ndarray, np.ndarray]:
+        """Logits (images, classes) float32 and labels (images,) int64 of a finished cell.
+
+        Raises: KeyError: the cell is not finished. DamagedRecord: its logits were truncated or altered.
+        """
+        cells = self._finished
+        keys = cells.loc[(cells["arm"] == arm) & (cells["seed"] == seed), "key"]
+        if not len(keys):
+            raise KeyError(f"{arm}, seed {seed} is not finished")
+        return self.store.logits(self.records[keys.iloc[0]], part)
+
+    @cached_property
+    def correct(self) -> dict[str, dict[int, np.ndarray]]:
+        """For each arm and seed, which test images its finished cell gets right: (images,) bool.
+
+        A cell whose logits are damaged is left out; `trials` keeps it, and `damaged` names it.
+        """
+        right: dict[str, dict[int, np.ndarray]] = {arm.name: {} for arm in self.study.arms}
+        for row in self._finished.itertuples():
+            try:
+                logits, labels = self.store.logits(self.records[str(row.key)], "test")
+            except DamagedRecord as error:
+                self.damaged.append(str(error))
+                continue
+            right[str(row.arm)][int(str(row.seed))] = logits.argmax(1) == labels
+        return right
+
+    @cached_property
+    def damaged(self) -> list[str]:
+        """What is wrong with records that were left out, as far as they have been read."""
+        return self.trials.loc[self.trials["status"] == "damaged", "note"].tolist()
+
+
+def _transposed(record: Record) -> tuple[tuple[str, ...], list[tuple[float, ...]]]:
+    measures = record.per_class.model_dump()
+    return tuple(measures), list(zip(*measures.values(), strict=True))
 
 
 def load(path: Path | str, study: str | None = None) -> Results:
@@ -48,7 +123,7 @@ def load(path: Path | str, study: str | None = None) -> Results:
         for arm_index in range(len(manifest.arms))
         for seed in range(manifest.seeds)
     ]
-    return Results(manifest, pd.DataFrame(rows))
+    return Results(store, manifest, pd.DataFrame(rows))
 
 
 def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any]:

@@ -51,32 +51,6 @@ A = TypeVar("A", bound=Hashable)
 B = TypeVar("B", bound=Hashable)
 
 
-@dataclass(frozen=True)
-class PairedDifference:
-    """A mean paired difference with its 95 % t interval over seeds; both ends are NaN where one seed gives none."""
-
-    delta: float
-    low: float
-    high: float
-    n_seeds: int
-
-
-def paired_difference(arm: np.ndarray, baseline: np.ndarray) -> PairedDifference:
-    """Mean of arm - baseline over seeds, with Student's t interval.
-
-    Args: arm, baseline: accuracies (seeds,), the same seed at the same place.
-    Raises: ValueError: the two are not of one length, or are empty.
-    """
-    if arm.shape != baseline.shape or arm.ndim != 1 or not len(arm):
-        raise ValueError(f"need two accuracies for each seed, got shapes {arm.shape} and {baseline.shape}")
-    differences = arm - baseline
-    delta, n = float(differences.mean()), len(differences)
-    if n == 1:
-        return PairedDifference(delta, math.nan, math.nan, n)
-    half = float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / math.sqrt(n))
-    return PairedDifference(delta, delta - half, delta + half, n)
-
-
 def best_half_width(n_seeds: int, n_images: int, disagreement: float = TYPICAL_DISAGREEMENT) -> float:
     """Half-width of the 95 % t interval of a paired difference in accuracy (0 to 1) if seeds added no variance at all.
 

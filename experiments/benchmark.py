@@ -4,10 +4,10 @@
     python experiments/benchmark.py --only step-64-bf16 --rounds 5 --json benchmark.json
 
 Both train the documented network (batch 64, Adam) on the packaged images, each in a process of its own, on all cores, in
-turns A B A B. Printed are the medians (images a second, a first batch left out) and their ratio. About 5 minutes on two
-cores.
+turns A B A B. Printed are the medians (images a second, a first batch left out) and their ratio. study-*: what Ray, records
+and the command line cost on top of training. About 15 minutes on two cores.
 
-A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager, the loss read after every update.
+step-*: A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager, the loss read after every update.
 B, ours: `cnnkit.train.Training` with the allocator settings that trials run with.
 """
 
@@ -17,12 +17,15 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ablations.cli import console, parse, run_script
+from rich.console import Console
+
+from ablations.cli import console, known, parse, run_script
 from cnnkit.errors import UserError
 from cnnkit.recipe import Precision, Recipe
 from cnnkit.spec import BASELINE
@@ -127,36 +130,77 @@ def our_rate(image_size: int, precision: Precision, batches: int) -> float:
     raise AssertionError("the sample is too small")
 
 
-def measured(which: str, comparison: Comparison) -> float:
-    """The rate of one side, in a fresh process: the allocator's settings are read when a process starts."""
-    from ablations.study import WORKER_ENVIRONMENT
+def one_process_seconds(seeds: int) -> float:
+    """Training and evaluating both arms of batch_norm over `seeds` seeds, `quick` on the sample, one after the other in this
+    process on all cores: what a study's cells cost without a study.
+    """
+    from ablations.grids import GRIDS, arms_of
+    from ablations.protocols import PROTOCOLS
+    from cnnkit.data import load
+    from cnnkit.model import build
+    from cnnkit.train import fit
+
+    data, arms = load("sample"), arms_of(GRIDS["batch_norm"], PROTOCOLS["quick"].baseline())
+    started = time.perf_counter()
+    for seed in range(seeds):
+        for arm in arms:
+            fit(build(arm.spec, seed=seed), arm.recipe, data, image_size=arm.spec.image_size, seed=seed)
+    return time.perf_counter() - started
+
+
+def study_seconds(protocol: str, seeds: int) -> float:
+    """The whole command for the same cells, from its start to its end, into a results folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        subprocess.run(
+            [
+                sys.executable, str(Path(__file__).with_name("run_ablation.py")), "--grid", "batch_norm", "--protocol",
+                protocol, "--data", "sample", "--results", f"{folder}/results", "--seeds", str(seeds),
+            ],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return time.perf_counter() - started
+
+
+def measure_studies(out: Console, only: str | None) -> list[dict[str, object]]:
+    """What Ray, records and the command line cost on top of training."""
+    results: list[dict[str, object]] = []
+    if only in (None, "study-quick"):
+        alone = float(in_fresh_process("one_process_seconds(3)"))
+        study = study_seconds("quick", 3)
+        out.print(
+            f"study-quick: six cells in one process {alone:.0f} s, as a study {study:.0f} s, ratio {study / alone:.2f}"
+        )
+        results.append({"name": "study-quick", "one_process": alone, "study": study, "ratio": study / alone})
+    if only in (None, "study-smoke"):
+        study = study_seconds("smoke", 6)
+        out.print(f"study-smoke: twelve cells as a study {study:.0f} s")
+        results.append({"name": "study-smoke", "study": study})
+    return results
+
+
+def in_fresh_process(call: str, *, tuned: bool = True) -> str:
+    """What a call of this file's functions returns, in a process that has (or has not) the allocator's settings: they
+    are read when a process starts.
+    """
+    from ablations.session import WORKER_ENVIRONMENT
 
     environment = {name: value for name, value in os.environ.items() if name not in WORKER_ENVIRONMENT}
-    if which == OURS:
+    if tuned:
         environment |= WORKER_ENVIRONMENT
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import runpy; runpy.run_path({__file__!r})['measure']({which!r}, {comparison.name!r})",
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code = f"import runpy; names = runpy.run_path({__file__!r}); print(eval({call!r}, names))"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise UserError(f"the {which} side of {comparison.name} failed: {run.stderr.strip().splitlines()[-1]}")
-    return float(run.stdout)
+        raise UserError(f"{call} failed: {run.stderr.strip().splitlines()[-1]}")
+    return run.stdout
 
 
-def measure(which: str, name: str) -> None:
-    """What the fresh process does: prints one rate."""
-    comparison = next(comparison for comparison in COMPARISONS if comparison.name == name)
+def measured(which: str, comparison: Comparison) -> float:
+    """The rate of one side, in images a second."""
+    c = comparison
     if which == USUAL:
-        print(usual_rate(comparison.image_size, comparison.usual_batches))
-    else:
-        print(our_rate(comparison.image_size, comparison.precision, comparison.our_batches))
+        return float(in_fresh_process(f"usual_rate({c.image_size}, {c.usual_batches})", tuned=False))
+    return float(in_fresh_process(f"our_rate({c.image_size}, {c.precision!r}, {c.our_batches})"))
 
 
 @dataclass
@@ -175,10 +219,11 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the comparisons."""
     args = parse(Arguments, arguments, description=__doc__)
     chosen = [comparison for comparison in COMPARISONS if args.only in (None, comparison.name)]
-    if not chosen:
-        raise UserError(f"--only {args.only}: choose one of {', '.join(c.name for c in COMPARISONS)}")
+    names = [*(comparison.name for comparison in COMPARISONS), "study-quick", "study-smoke"]
+    if args.only is not None:
+        known("benchmark", args.only, names)
     out = console()
-    results = []
+    results: list[dict[str, object]] = []
     for comparison in chosen:
         rates: dict[str, list[float]] = {USUAL: [], OURS: []}
         for _ in range(args.rounds):
@@ -189,6 +234,7 @@ def main(arguments: Sequence[str]) -> int:
             f"{comparison.name}: usual loop {usual:.1f} images/s, ours {ours:.1f} images/s, ratio {ours / usual:.2f}"
         )
         results.append({**asdict(comparison), "rates": rates, "ratio": ours / usual})
+    results += measure_studies(out, args.only)
     if args.json is not None:
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -276,7 +276,8 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     from analysis.effects import effect_table, for_terminal, remarks
     from analysis.results import load
 
-    effects = effect_table(load(store.root, plan.study.name).trials)
+    results = load(store.root, plan.study.name)
+    effects = effect_table(results.trials, results.correct)
     csv = store.study_folder(plan.study.name) / "effects.csv"
     effects.to_csv(csv, index=False)
     title = f"{plan.study.name}: {plan.study.question}"
@@ -287,7 +288,10 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
     out.print(for_terminal(effects))
-    notes = remarks(effects)
+    for arm, sentence in zip(effects["arm"], effects["sentence"], strict=True):
+        if sentence:
+            out.print(f"{arm}: {sentence}", markup=False, soft_wrap=True)
+    notes = [*remarks(effects), *results.damaged]
     if plan.study.seeds_added_after_looking:
         notes.append("Seeds were added after results had been seen.")
     for note in notes:

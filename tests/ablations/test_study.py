@@ -120,6 +120,16 @@ def test_a_trial_in_ray_gives_the_numbers_of_one_without_ray(finished, sample, t
         assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
+def test_a_damaged_checkpoint_is_thrown_away_and_the_cell_starts_anew(finished, sample, tmp_path):
+    plan, _ = finished
+    planned = plan.cells[0]
+    store = Store.open(tmp_path / "alone", data=sample.fingerprint, data_description="")
+    store.checkpoint(planned.cell.key).write_bytes(b"PK not a checkpoint")
+    for _ in run_cell(planned.cell, plan.data, store, arm="x", protocol="smoke", placement=Placement()):
+        pass
+    assert store.read(planned.cell.key).test_accuracy == plan.store.read(planned.cell.key).test_accuracy
+
+
 def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path, sample):
     plan = plan_of(tmp_path / "results", sample, arms=2)
     bad = plan.cells[1]

@@ -1,38 +1,57 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from analysis.effects import difference, effect_table, remarks
+from analysis.effects import difference, effect_table, for_terminal, probability, remarks
+from analysis.statistics import holm, paired_effect
 
-
-def trials(accuracies: dict[str, list[float | None]], **columns) -> pd.DataFrame:
-    """Cells of arms with these test accuracies by seed; None is missing. The first arm is the baseline."""
-    rows = [
-        {
-            "arm": arm, "is_baseline": arm == next(iter(accuracies)), "seed": seed, "parameters": 10, "head_share": 0.5,
-            "multiply_adds": 100, "status": "missing" if accuracy is None else "finished", "test_accuracy": accuracy,
-            "seconds": 3.0, "device": "a CPU", "precision": "bf16",
-        }
-        for arm, values in accuracies.items()
-        for seed, accuracy in enumerate(values)
-    ]  # fmt: skip
-    return pd.DataFrame(rows).assign(**columns)
+IMAGES = 400
 
 
-def test_the_difference_is_paired_by_seed_with_scipys_interval():
-    table = effect_table(trials({"base": [0.5, 0.6, 0.7], "arm": [0.52, 0.61, 0.73]}))
-    row = table.iloc[1]
-    expected = stats.ttest_rel([0.52, 0.61, 0.73], [0.5, 0.6, 0.7]).confidence_interval()
-    assert row["delta"] == pytest.approx(0.02)
-    assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
+def study(
+    accuracies: dict[str, list[float | None]], **columns
+) -> tuple[pd.DataFrame, dict[str, dict[int, np.ndarray]]]:
+    """Cells of arms with these test accuracies by seed (None is missing), and which images they get right. The first arm is
+    the baseline.
+    """
+    dice = np.random.default_rng(0)
+    rows, correct = [], {}
+    for arm, values in accuracies.items():
+        correct[arm] = {}
+        for seed, accuracy in enumerate(values):
+            if accuracy is not None:
+                right = np.zeros(IMAGES, dtype=bool)
+                right[dice.choice(IMAGES, round(accuracy * IMAGES), replace=False)] = True
+                correct[arm][seed] = right
+            rows.append(
+                {
+                    "arm": arm, "is_baseline": arm == next(iter(accuracies)), "seed": seed, "parameters": 10,
+                    "head_share": 0.5, "multiply_adds": 100, "receptive_field": 6.6,
+                    "status": "missing" if accuracy is None else "finished", "test_accuracy": accuracy,
+                    "validation_accuracy": accuracy, "seconds": 3.0, "device": "a CPU", "precision": "bf16",
+                    "gpu_share": 0.0, "trials_at_once": 2,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows).assign(**columns), correct
+
+
+def test_the_difference_is_that_of_paired_effect_with_holms_correction():
+    trials, correct = study({"base": [0.5, 0.6, 0.7], "a": [0.52, 0.61, 0.73], "b": [0.2, 0.3, 0.4]})
+    table = effect_table(trials, correct)
+    base, a, b = (np.stack(list(correct[arm].values())) for arm in ("base", "a", "b"))
+    expected = [paired_effect(a, base), paired_effect(b, base)]
+    assert table["delta"].tolist()[1:] == [effect.delta for effect in expected]
+    assert table["low"].tolist()[1:] == [effect.low for effect in expected]
+    assert table["adjusted_p"].tolist()[1:] == holm([effect.p_value for effect in expected]).tolist()
+    assert table["verdict"].tolist() == ["", "inconclusive", "worse"]
     assert table.iloc[0]["test_sd"] == pytest.approx(0.1)
     assert difference(table.iloc[0]) == "baseline"
 
 
 def test_seeds_without_a_partner_are_left_out_of_the_difference_and_said():
-    table = effect_table(trials({"base": [0.5, None, 0.7], "arm": [0.52, 0.61, 0.73]}))
+    table = effect_table(*study({"base": [0.5, None, 0.7], "arm": [0.52, 0.61, 0.73]}))
     row = table.iloc[1]
     assert row["seeds"] == 3
     assert row["paired_seeds"] == 2
@@ -41,17 +60,35 @@ def test_seeds_without_a_partner_are_left_out_of_the_difference_and_said():
 
 
 def test_one_seed_gives_an_effect_without_an_interval():
-    row = effect_table(trials({"base": [0.5], "arm": [0.52]})).iloc[1]
+    row = effect_table(*study({"base": [0.5], "arm": [0.52]})).iloc[1]
     assert math.isnan(row["low"])
+    assert row["verdict"] == "no interval"
     assert difference(row) == "+2.00 (one seed: no interval)"
 
 
 def test_without_finished_cells_there_is_no_difference():
-    row = effect_table(trials({"base": [None], "arm": [0.52]})).iloc[1]
-    assert difference(row) == "no pair of finished cells"
+    table = effect_table(*study({"base": [None], "arm": [0.52]}))
+    assert difference(table.iloc[1]) == "no pair of finished cells"
+    assert for_terminal(table).row_count == 2
+
+
+def test_an_arm_with_diverged_seeds_is_never_better():
+    trials, correct = study({"base": [0.2, 0.2, 0.2, 0.2], "arm": [0.9, 0.9, 0.9, None]})
+    trials.loc[trials.index[-1], "status"] = "diverged"
+    row = effect_table(trials, correct).iloc[1]
+    assert row["diverged"] == 1
+    assert row["verdict"] == "inconclusive"
+    assert "1 seed diverged" in row["sentence"]
 
 
 def test_a_table_that_mixes_devices_or_precisions_says_so():
-    table = effect_table(trials({"base": [0.5, 0.6], "arm": [0.5, 0.7]}, precision=["bf16", "bf16", "fp16", "bf16"]))
+    trials, correct = study({"base": [0.5, 0.6], "arm": [0.5, 0.7]}, precision=["bf16", "bf16", "fp16", "bf16"])
+    table = effect_table(trials, correct)
     assert "different devices or precisions (a CPU, bf16; a CPU, fp16)" in remarks(table)[0]
-    assert remarks(effect_table(trials({"base": [0.5], "arm": [0.5]}))) == []
+    assert [column.header for column in for_terminal(table).columns][-1] == "trained on"
+    assert remarks(effect_table(*study({"base": [0.5], "arm": [0.5]}))) == []
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0001, "<.001"), (0.0123, "0.012"), (0.5, "0.50"), (math.nan, "")])
+def test_p_values_have_two_digits(p, text):
+    assert probability(p) == text

@@ -1,0 +1,89 @@
+"""Shares of GPUs from each arm's own need of memory, and what a Ray cluster offers."""
+
+import gc
+from pathlib import Path
+
+from ablations.plan import PlannedCell
+from ablations.resources import GIB, Machine, gpu_share, training_bytes
+from ablations.session import ray
+from cnnkit.data import Data
+from cnnkit.recipe import Recipe
+from cnnkit.spec import ConvNetSpec, ModuleSpec
+
+
+def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
+    """GPU memory that two training steps and an evaluation reserve, in bytes, measured on the GPU of this process."""
+    import numpy as np
+    import torch
+
+    from cnnkit.data import ImageSet
+    from cnnkit.evaluate import BATCH_SIZE
+    from cnnkit.model import build
+    from cnnkit.train import Training
+
+    rng = np.random.default_rng(0)
+
+    def noise(count: int) -> ImageSet:
+        pixels = rng.integers(0, 256, (count, spec.in_channels, 32, 32), dtype=np.uint8)
+        return ImageSet(pixels, rng.integers(0, spec.num_classes, count))
+
+    data = Data(noise(2 * recipe.batch_size), noise(BATCH_SIZE), noise(BATCH_SIZE), 0, "", "other", Path())
+    one_epoch = recipe.model_copy(update={"epochs": 1})
+    training = Training(build(spec), one_epoch, data, image_size=spec.image_size, seed=0, device="cuda")
+    for _ in training.run():
+        pass
+    reserved = torch.cuda.max_memory_reserved()
+    del training
+    gc.collect()
+    torch.cuda.empty_cache()
+    return reserved
+
+
+def probed_bytes(cells: list[PlannedCell]) -> dict[str, int]:
+    """Memory need of each arm by its name, measured one after the other on one GPU of the cluster."""
+    arms = {planned.arm.name: planned.arm for planned in cells}
+    task = ray.remote(num_gpus=1, max_calls=1)(
+        lambda networks: [probe_bytes(spec, recipe) for spec, recipe in networks]
+    )
+    needs = ray.get(task.remote([(arm.spec, arm.recipe) for arm in arms.values()]))
+    return dict(zip(arms, needs, strict=True))
+
+
+def gpu_shares(cells: list[PlannedCell], machine: Machine, fraction: float | None, data: Data) -> dict[str, float]:
+    """Share of a GPU for each arm by its name: `fraction` for all, or from each arm's own need of memory: measured
+    where there is a GPU, estimated where Ray was only told of one.
+    """
+    if fraction is not None:
+        return {planned.arm.name: fraction for planned in cells}
+    images = sum(part.images.nbytes for part in (data.train, data.validation, data.test))
+    if machine.gpu_name:
+        needs = probed_bytes(cells)
+    else:
+        needs = {planned.arm.name: training_bytes(planned.arm.spec, planned.arm.recipe) for planned in cells}
+    return {name: gpu_share(need + images, machine.gpu_memory) for name, need in needs.items()}
+
+
+def cluster_machine() -> Machine:
+    """The resources of the cluster that this process has joined."""
+    resources = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = int(resources.get("GPU", 0))
+    name, memory = "", 0
+    if gpus:
+        name, memory = ray.get(ray.remote(num_gpus=1, max_calls=1)(_describe_gpu).remote())
+    return Machine(
+        cores=int(resources.get("CPU", 1)),
+        memory=int(min(node.get("memory", 8 * GIB) for node in nodes)),
+        gpus=gpus,
+        gpu_memory=memory,
+        gpu_name=name,
+    )
+
+
+def _describe_gpu() -> tuple[str, int]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "", 16 * GIB
+    card = torch.cuda.get_device_properties(0)
+    return card.name, card.total_memory
