@@ -270,11 +270,10 @@ def per_class(per_class_table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())
     ax = _axes_for_rows(len(changes), extra=1.1) if ax is None else ax
-    limit = np.nanmax(
-        np.abs(changes.to_numpy(float)), initial=1
-    )  # at least a point: below lies noise, which stays pale
+    values = changes.to_numpy(float)
+    limit = np.nanmax(np.abs(values), initial=1)  # at least a point: changes below are noise, and stay pale
     sns.heatmap(
-        changes.to_numpy(float),
+        values,
         ax=ax,
         cmap="RdBu",
         vmin=-limit,
@@ -286,6 +285,9 @@ def per_class(per_class_table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         linewidths=0.8,
         linecolor="white",
     )
+    for number in ax.texts:  # seaborn turns to white too early to be read well
+        column, row = map(int, number.get_position())
+        number.set_color("white" if abs(values[row, column]) > 0.7 * limit else BASELINE)
     ax.set_yticks(np.arange(len(changes)) + 0.5, [_wrapped(name) for name in changes.index], rotation=0)
     ax.set_xticks(np.arange(changes.shape[1]) + 0.5, changes.columns, rotation=90)
     ax.tick_params(length=0)

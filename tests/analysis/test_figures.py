@@ -347,6 +347,21 @@ def test_changes_below_a_point_stay_pale():
     assert cells(ax) == [["0"]]
 
 
+def luminance(colour) -> float:
+    """Relative luminance (WCAG 2): 0 black, 1 white."""
+    rgb = np.array(to_rgba(colour)[:3])
+    return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+
+def test_every_number_stands_out_from_its_cell():
+    recalls = np.linspace(0, 1, len(CLASSES))
+    ax = per_class(recalls_of({"base": {0: [0.5] * 10}, "a": {0: list(recalls)}, "b": {0: list(recalls / 2 + 0.2)}}))
+    ax.figure.draw_without_rendering()  # colours are computed when drawn
+    for number, cell in zip(ax.texts, ax.collections[0].get_facecolors(), strict=True):
+        dark, light = sorted((luminance(number.get_color()), luminance(cell)))
+        assert (light + 0.05) / (dark + 0.05) > 4.5, number
+
+
 def test_an_arm_that_shares_no_seed_with_the_baseline_has_an_empty_row():
     ax = per_class(recalls_of({"base": {0: [0.5]}, "a": {1: [0.6]}, "b": {0: [0.6]}}))
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
@@ -425,6 +440,25 @@ def test_the_names_of_five_arms_on_a_line_do_not_cover_each_other_nor_the_points
     for text in names:
         for x, y in frontier_points(ax):
             assert not Text.get_window_extent(text).padded(-1).contains(x, y), text
+
+
+def test_a_name_turns_away_from_what_stands_beside_its_point():
+    ax = cost_figure([(30, 0.5), (35, 0.5), (60, 0.6)])
+    ax.figure.draw_without_rendering()
+    assert overlapping([text for text in ax.texts if text.get_text()]) == []
+    (name,) = (text for text in ax.texts if text.get_text() == "arm 0 (baseline)")
+    neighbour = ax.transData.transform((35, 50))
+    assert not Text.get_window_extent(name).contains(*neighbour)
+
+
+def test_names_of_lines_that_end_close_together_stay_within_the_axes():
+    ax = learning_curves(curves_of({arm: [[0.1, 0.6 + place / 1000]] for place, arm in enumerate(TWELVE[:6])}))
+    ax.figure.draw_without_rendering()
+    frame = ax.get_window_extent()
+    for name in ax.texts:
+        box = Text.get_window_extent(name)
+        assert frame.y0 - 1 <= box.y0
+        assert box.y1 <= frame.y1 + 1
 
 
 def frontier_points(ax: Axes) -> np.ndarray:
