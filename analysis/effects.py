@@ -68,6 +68,20 @@ def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
     )
 
 
+def seed_differences(trials: pd.DataFrame) -> pd.DataFrame:
+    """Differences in test accuracy to the baseline, one row a seed that an arm and the baseline have both finished.
+
+    Columns: arm (in the grid's order; the baseline is left out), seed, difference (0 to 1).
+
+    Args: trials: as `analysis.results.Results.trials`.
+    """
+    done = trials[trials["status"] == "finished"]
+    baseline = done[done["is_baseline"]].set_index("seed")["test_accuracy"]
+    arms = done[~done["is_baseline"] & done["seed"].isin(baseline.index)]
+    difference = arms["test_accuracy"] - arms["seed"].map(baseline)
+    return arms[["arm", "seed"]].assign(difference=difference).reset_index(drop=True)
+
+
 def _compared(effect: PairedEffect | None, adjusted_p: float, *, margin: float, diverged: int) -> dict[str, object]:
     if effect is None:
         nothing = dict.fromkeys(("delta", "low", "high", "p_value", "adjusted_p", "p_better"), math.nan)

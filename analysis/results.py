@@ -39,12 +39,12 @@ class Results:
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """Learning curves: one row an epoch of a finished cell, with arm, seed, epoch (from 1), train_loss, validation_loss,
-        validation_accuracy (0 to 1), learning_rate, train_seconds, evaluate_seconds.
+        """Learning curves: one row an epoch of a finished cell, with arm, is_baseline, seed, epoch (from 1), train_loss,
+        validation_loss, validation_accuracy (0 to 1), learning_rate, train_seconds, evaluate_seconds.
         """
         return pd.DataFrame(
             [
-                {"arm": row.arm, "seed": row.seed, **epoch.model_dump()}
+                {"arm": row.arm, "is_baseline": row.is_baseline, "seed": row.seed, **epoch.model_dump()}
                 for row in self._finished.itertuples()
                 for epoch in self.records[str(row.key)].curve
             ]
@@ -52,10 +52,18 @@ class Results:
 
     @property
     def per_class(self) -> pd.DataFrame:
-        """One row a class of a finished cell, with arm, seed, class, precision, recall, f1 (0 to 1), support (test images)."""
+        """One row a class of a finished cell, with arm, is_baseline, seed, class, precision, recall, f1 (0 to 1), support
+        (test images).
+        """
         return pd.DataFrame(
             [
-                {"arm": row.arm, "seed": row.seed, "class": name, **dict(zip(measures, values, strict=True))}
+                {
+                    "arm": row.arm,
+                    "is_baseline": row.is_baseline,
+                    "seed": row.seed,
+                    "class": name,
+                    **dict(zip(measures, values, strict=True)),
+                }
                 for row in self._finished.itertuples()
                 for measures, table in [_transposed(self.records[str(row.key)])]
                 for name, values in zip(CLASSES, table, strict=True)

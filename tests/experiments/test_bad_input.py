@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SCRIPTS = Path(__file__).parents[2] / "experiments"
 @pytest.fixture(scope="module")
 def mains():
     """Each script's `main`."""
-    return {name: module_of(name).main for name in ("run_ablation", "status", "prune")}
+    return {name: module_of(name).main for name in ("run_ablation", "status", "prune", "figure")}
 
 
 def module_of(name: str):
@@ -319,6 +320,48 @@ def test_a_results_folder_without_write_permission(mains, tmp_path):
 def test_scripts_that_read_a_results_folder(mains, tmp_path, monkeypatch, script, arguments, words):
     monkeypatch.chdir(tmp_path)
     assert_refused(ended(mains[script], arguments), words)
+
+
+STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "see --help"),
+        (["{root}"], "see --help"),
+        (["{root}", "forrest"], "did you mean 'forest'?"),
+        (["{root}", "pie"], "choose one of forest, cost, learning_curves, per_class"),
+        (["{root}", "forest", "again"], "again"),
+        (["{root}", "forest", "--out", "f.jpg"], "f.jpg: a figure is written as .pdf, .png or .svg"),
+        (["{root}", "forest", "--out", "f"], "f: a figure is written as .pdf, .png or .svg"),
+        (["{root}", "forest", "--out", "no/such/folder/f.pdf"], "cannot write no/such/folder/f.pdf: No such file"),
+        (["{root}", "forest", "--width", "2.9"], "--width 2.9: from 3 to 20 inches"),
+        (["{root}", "forest", "--width", "-3"], "--width -3: from 3 to 20 inches"),
+        (["{root}", "forest", "--width", "nan"], "--width nan: from 3 to 20 inches"),
+        (["{root}", "forest", "--width", "1e9"], "from 3 to 20 inches"),
+        (["{root}", "forest", "--width", "wide"], "--width"),
+        (["nowhere", "forest"], "not a results folder"),
+        (["{root}/studies/nothing", "forest"], "has no study 'nothing'"),
+        (["empty", "forest"], "holds 0 studies"),
+    ],
+    ids=last_words,
+)
+def test_a_figure_that_cannot_be_drawn(mains, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    shutil.copy(STORED / "ablations.json", tmp_path / "empty")
+    assert_refused(ended(mains["figure"], [word.format(root=STORED) for word in arguments]), words)
+    assert [file.name for file in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize("figure", ["cost", "learning_curves", "per_class"])
+def test_a_figure_of_a_study_without_finished_cells(mains, tmp_path, monkeypatch, figure):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(STORED, tmp_path / "r", ignore=shutil.ignore_patterns("cells"))
+    (tmp_path / "r" / "cells").mkdir()
+    assert_refused(ended(mains["figure"], ["r", figure]), "nothing to draw yet")
+    assert [file.name for file in tmp_path.iterdir()] == ["r"]
 
 
 words_of_options = st.lists(

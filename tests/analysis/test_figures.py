@@ -1,0 +1,497 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import same_color, to_rgba
+from matplotlib.text import Annotation, Text
+
+from analysis.effects import effect_table, seed_differences
+from analysis.figures import COLUMN, STYLE, NothingToDraw, accuracy_against_cost, forest, learning_curves, per_class
+from analysis.results import Results, load
+from cnnkit.data import CLASSES
+
+STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
+SMALLEST = 6.5  # points
+TWELVE = [f"arm number {number}, with a long name" for number in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def _paper():
+    """The style of a paper on a backend without windows; every figure is closed."""
+    plt.switch_backend("agg")
+    with mpl.rc_context(STYLE):
+        yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def stored() -> Results:
+    return load(STORED)
+
+
+def trials_of(accuracies: dict[str, list[float | None]]) -> pd.DataFrame:
+    """Cells with these test accuracies by seed (None is missing). The first arm is the baseline."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                "is_baseline": arm == next(iter(accuracies)),
+                "seed": seed,
+                "status": "missing" if accuracy is None else "finished",
+                "test_accuracy": math.nan if accuracy is None else accuracy,
+            }
+            for arm, values in accuracies.items()
+            for seed, accuracy in enumerate(values)
+        ]
+    )
+
+
+def effects_of(trials: pd.DataFrame, costs: list[int] | None = None) -> pd.DataFrame:
+    """The columns of an effect table that figures read, with intervals of one point to each side."""
+    rows = []
+    differences = seed_differences(trials)
+    for place, (arm, cells) in enumerate(trials.groupby("arm", sort=False)):
+        own = differences.loc[differences["arm"] == arm, "difference"]
+        delta = own.mean()
+        half = 0.01 if len(own) > 1 else math.nan
+        rows.append(
+            {
+                "arm": arm,
+                "is_baseline": bool(cells["is_baseline"].iloc[0]),
+                "multiply_adds": costs[place] if costs else 10 * (place + 1),
+                "parameters": 1000,
+                "test_mean": cells["test_accuracy"].mean(),
+                "test_sd": cells["test_accuracy"].std(),
+                "delta": delta,
+                "low": delta - half,
+                "high": delta + half,
+                "paired_seeds": len(own),
+                "verdict": ""
+                if not len(own)
+                else "no interval"
+                if len(own) == 1
+                else "worse"
+                if delta < 0
+                else "better",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def drawn_forest(accuracies: dict[str, list[float | None]]) -> Axes:
+    trials = trials_of(accuracies)
+    return forest(effects_of(trials), seed_differences(trials))
+
+
+def curves_of(arms: dict[str, list[list[float]]]) -> pd.DataFrame:
+    """Validation accuracies by arm, seed and epoch. The first arm is the baseline."""
+    return pd.DataFrame(
+        [
+            {"arm": arm, "is_baseline": arm == next(iter(arms)), "seed": seed, "epoch": epoch, "validation_accuracy": a}
+            for arm, seeds in arms.items()
+            for seed, curve in enumerate(seeds)
+            for epoch, a in enumerate(curve, start=1)
+        ]
+    )
+
+
+def recalls_of(arms: dict[str, dict[int, list[float]]]) -> pd.DataFrame:
+    """Recalls by arm, seed and class. The first arm is the baseline."""
+    return pd.DataFrame(
+        [
+            {"arm": arm, "is_baseline": arm == next(iter(arms)), "seed": seed, "class": name, "recall": recall}
+            for arm, seeds in arms.items()
+            for seed, recalls in seeds.items()
+            for name, recall in zip(CLASSES, recalls, strict=False)
+        ]
+    )
+
+
+def labelled(ax: Axes, label: str) -> list:
+    """What is drawn under a label."""
+    return [artist for artist in ax.get_children() if artist.get_label() == label]
+
+
+def dots(ax: Axes, label: str) -> np.ndarray:
+    (points,) = labelled(ax, label)
+    assert isinstance(points, PathCollection)
+    return np.asarray(points.get_offsets())
+
+
+def bars(ax: Axes, label: str) -> list[np.ndarray]:
+    (lines,) = labelled(ax, label)
+    assert isinstance(lines, LineCollection)
+    return [np.asarray(segment) for segment in lines.get_segments()]
+
+
+def texts(ax: Axes) -> list[Text]:
+    return [text for text in ax.findobj(Text) if text.get_text() and text.get_visible()]
+
+
+def overlapping(names: list[Text]) -> list[tuple[str, str]]:
+    """Pairs of texts that cover each other by more than a hair."""
+    boxes = [Text.get_window_extent(name).padded(-1) for name in names]
+    return [
+        (names[i].get_text(), names[j].get_text())
+        for i in range(len(names))
+        for j in range(i)
+        if boxes[i].overlaps(boxes[j])
+    ]
+
+
+# -- seed differences
+
+
+def test_seed_differences_pair_the_seeds_that_both_have_finished():
+    table = seed_differences(trials_of({"base": [0.5, None, 0.7], "a": [0.6, 0.9, 0.6], "b": [None, 0.1, None]}))
+    assert table[["arm", "seed"]].to_numpy().tolist() == [["a", 0], ["a", 2]]
+    assert table["difference"].tolist() == pytest.approx([0.1, -0.1])
+
+
+def test_seed_differences_average_to_the_effect(stored):
+    effects = effect_table(stored.trials, stored.correct).set_index("arm")
+    for arm, own in seed_differences(stored.trials).groupby("arm"):
+        assert own["difference"].mean() == pytest.approx(effects.loc[arm, "delta"])
+
+
+# -- forest
+
+
+def test_the_forests_dots_are_the_differences_of_the_seeds_in_points(stored):
+    differences = seed_differences(stored.trials)
+    ax = forest(effect_table(stored.trials, stored.correct), differences)
+    assert dots(ax, "one seed")[:, 0].tolist() == pytest.approx((100 * differences["difference"]).tolist())
+    assert dots(ax, "mean").tolist() == [[pytest.approx(-2.5), 1]]
+
+
+def test_the_forests_bars_are_the_intervals_in_the_grids_order():
+    ax = drawn_forest({"base": [0.5, 0.5], "a": [0.6, 0.6], "b": [0.4, 0.4]})
+    (a, b) = bars(ax, "95 % interval")
+    assert a.tolist() == [[pytest.approx(9), 1], [pytest.approx(11), 1]]
+    assert b.tolist() == [[pytest.approx(-11), 2], [pytest.approx(-9), 2]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["base", "a", "b"]
+    bottom, top = ax.get_ylim()
+    assert bottom > top, "the first arm is at the top"
+
+
+def test_an_arm_with_one_seed_has_a_dot_and_no_bar():
+    ax = drawn_forest({"base": [0.5, 0.5], "a": [0.6, None], "b": [0.4, 0.4]})
+    assert len(bars(ax, "95 % interval")) == 1
+    assert len(dots(ax, "mean")) == 2
+    assert "one seed" in [text.get_text() for text in texts(ax)]
+
+
+def test_one_seed_everywhere_leaves_no_bar():
+    ax = drawn_forest({"base": [0.5], "a": [0.6]})
+    assert bars(ax, "95 % interval") == []
+    assert len(dots(ax, "one seed")) == 1
+
+
+def test_an_arm_without_a_pair_keeps_its_row_and_says_so():
+    ax = drawn_forest({"base": [0.5, None], "a": [None, 0.6], "b": [0.4, None]})
+    assert len(ax.get_yticks()) == 3
+    assert dots(ax, "mean")[:, 1].tolist() == [2]
+    assert "no pair" in [text.get_text() for text in texts(ax)]
+
+
+def test_without_any_pair_the_forest_has_rows_alone():
+    ax = drawn_forest({"base": [None], "a": [0.5]})
+    assert len(dots(ax, "mean")) == 0
+    assert len(ax.get_yticks()) == 2
+
+
+def test_the_baseline_is_the_line_at_zero_and_has_no_dot():
+    ax = drawn_forest({"base": [0.5, 0.5], "a": [0.6, 0.6]})
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0, 0]]
+    assert 0 not in dots(ax, "mean")[:, 1]
+
+
+def test_only_better_and_worse_are_filled():
+    trials = trials_of({"base": [0.5, 0.5], "a": [0.6, 0.6], "b": [0.4, 0.4], "c": [0.4, 0.4]})
+    effects = effects_of(trials)
+    effects.loc[3, "verdict"] = "inconclusive"
+    (means,) = labelled(forest(effects, seed_differences(trials)), "mean")
+    better, worse, open_ = means.get_facecolors()
+    assert same_color(open_, "white")
+    assert better[2] > better[0], "blue"
+    assert worse[0] > worse[2], "red"
+
+
+# -- accuracy against cost
+
+
+def cost_figure(points: list[tuple[int, float]], **options) -> Axes:
+    """Arms of one seed with these costs and accuracies."""
+    trials = trials_of({f"arm {place}": [accuracy] for place, (_, accuracy) in enumerate(points)})
+    return accuracy_against_cost(effects_of(trials, [cost for cost, _ in points]), **options)
+
+
+def frontier(ax: Axes) -> list[tuple[float, float]]:
+    (line,) = labelled(ax, "frontier")
+    return [(float(x), pytest.approx(float(y))) for x, y in line.get_xydata()]
+
+
+def test_the_frontier_leaves_out_what_another_beats():
+    ax = cost_figure([(10, 0.5), (20, 0.4), (30, 0.6), (30, 0.55), (40, 0.6), (50, 0.7)])
+    assert frontier(ax) == [(10, 50), (30, 60), (50, 70)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_arm_dominates_one_on_the_frontier_and_each_other_arm_is_dominated(seed):
+    dice = np.random.default_rng(seed)
+    points = [(int(cost), accuracy / 10) for cost, accuracy in dice.integers(1, 10, (12, 2))]  # with ties
+    ax = cost_figure(points)
+    (line,) = labelled(ax, "frontier")
+    on = [(x, y / 100) for x, y in line.get_xydata()]
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(on))
+    for cost, accuracy in points:
+        reached = max(y for x, y in on if x <= cost)
+        assert reached == pytest.approx(accuracy) or reached > accuracy
+
+
+def test_the_baseline_is_named_and_has_a_marker_of_its_own():
+    ax = cost_figure([(10, 0.5), (20, 0.6)])
+    assert {"arm 0 (baseline)", "arm 1"} <= {text.get_text() for text in texts(ax)}
+    (base,), (other,) = labelled(ax, "arm 0"), labelled(ax, "arm 1")
+    assert len(base.get_paths()[0]) != len(other.get_paths()[0])
+
+
+def test_the_bars_are_a_standard_deviation_to_each_side():
+    trials = trials_of({"base": [0.4, 0.6], "a": [0.5, 0.5]})
+    base, _ = bars(accuracy_against_cost(effects_of(trials)), "SD over seeds")
+    assert base[:, 1].tolist() == pytest.approx([50 - 100 * np.std([0.4, 0.6], ddof=1), 50 + 100 * 0.1 * math.sqrt(2)])
+
+
+def test_arms_without_a_finished_seed_are_not_drawn():
+    ax = accuracy_against_cost(effects_of(trials_of({"base": [0.5], "a": [None], "b": [0.6]})))
+    assert labelled(ax, "a") == []
+    assert len(labelled(ax, "b")) == 1
+
+
+@pytest.mark.parametrize(("costs", "scale"), [((10, 90), "linear"), ((10, 100), "log"), ((10, 10), "linear")])
+def test_costs_that_span_a_factor_of_ten_are_drawn_on_a_logarithmic_axis(costs, scale):
+    ax = cost_figure([(costs[0], 0.5), (costs[1], 0.6)])
+    assert ax.get_xscale() == scale
+    low, high = ax.get_xlim()
+    assert low < costs[0] <= costs[1] < high
+
+
+def test_another_cost_has_its_own_axis_and_an_unknown_one_is_refused():
+    assert cost_figure([(10, 0.5), (20, 0.6)], cost="parameters").get_xlabel() == "Parameters"
+    with pytest.raises(ValueError, match="multiply_adds"):
+        cost_figure([(10, 0.5)], cost="price")
+
+
+# -- learning curves
+
+
+def test_a_thin_line_is_a_seed_and_the_bold_line_their_mean():
+    ax = learning_curves(curves_of({"base": [[0.1, 0.3], [0.2, 0.5]], "a": [[0.3, 0.4]]}))
+    seeds = labelled(ax, "one seed")
+    assert [line.get_ydata().tolist() for line in seeds] == [pytest.approx(c) for c in ([10, 30], [20, 50], [30, 40])]
+    (mean,) = labelled(ax, "base")
+    assert mean.get_ydata().tolist() == pytest.approx([15, 40])
+    assert mean.get_xdata().tolist() == [1, 2]
+    assert mean.get_linewidth() > 2 * seeds[0].get_linewidth()
+
+
+def test_arms_that_train_for_different_numbers_of_epochs_end_where_they_end():
+    ax = learning_curves(curves_of({"base": [[0.1, 0.2, 0.3]], "short": [[0.2]]}))
+    (short,) = labelled(ax, "short")
+    assert short.get_xdata().tolist() == [1]
+    assert short.get_marker() == "o", "a line of one epoch would not be seen"
+    ends = {text.get_text(): text.xy for text in texts(ax) if isinstance(text, Annotation)}
+    assert ends == {"base": (3, pytest.approx(30)), "short": (1, pytest.approx(20))}
+
+
+def test_every_arm_has_a_colour_of_its_own_and_its_name_has_it():
+    ax = learning_curves(curves_of({arm: [[0.1, 0.2 + place / 100]] for place, arm in enumerate(TWELVE)}))
+    colours = [to_rgba(labelled(ax, arm)[0].get_color()) for arm in TWELVE]
+    assert len(set(colours)) == 12
+    names = {text.get_text().replace("\n", " "): text for text in texts(ax) if isinstance(text, Annotation)}
+    assert [to_rgba(names[arm].get_color()) for arm in TWELVE] == colours
+
+
+# -- per class
+
+
+def cells(ax: Axes) -> list[list[str]]:
+    rows, columns = len(ax.get_yticks()), len(ax.get_xticks())
+    written = {tuple(int(p) for p in text.get_position()): text.get_text() for text in ax.texts}
+    return [[written.get((x, y), "") for x in range(columns)] for y in range(rows)]
+
+
+def test_a_cell_is_the_change_over_the_seeds_that_both_have():
+    arms = {"base": {0: [0.5, 0.5], 1: [0.9, 0.1]}, "a": {0: [0.6, 0.5], 1: [0.9, 0.0], 2: [0.0, 0.0]}}
+    ax = per_class(recalls_of(arms))
+    assert cells(ax) == [["+5", "−5"]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["airplane", "automobile"]
+
+
+def test_the_colours_are_centred_on_no_change():
+    ax = per_class(recalls_of({"base": {0: [0.5, 0.5]}, "a": {0: [0.8, 0.4]}}))
+    (mesh,) = ax.collections
+    assert mesh.get_clim() == pytest.approx((-30, 30))
+
+
+def test_changes_below_a_point_stay_pale():
+    ax = per_class(recalls_of({"base": {0: [0.5]}, "a": {0: [0.502]}}))
+    assert ax.collections[0].get_clim() == (-1, 1)
+    assert cells(ax) == [["0"]]
+
+
+def luminance(colour) -> float:
+    """Relative luminance (WCAG 2): 0 black, 1 white."""
+    rgb = np.array(to_rgba(colour)[:3])
+    return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+
+def test_every_number_stands_out_from_its_cell():
+    recalls = np.linspace(0, 1, len(CLASSES))
+    ax = per_class(recalls_of({"base": {0: [0.5] * 10}, "a": {0: list(recalls)}, "b": {0: list(recalls / 2 + 0.2)}}))
+    ax.figure.draw_without_rendering()  # colours are computed when drawn
+    for number, cell in zip(ax.texts, ax.collections[0].get_facecolors(), strict=True):
+        dark, light = sorted((luminance(number.get_color()), luminance(cell)))
+        assert (light + 0.05) / (dark + 0.05) > 4.5, number
+
+
+def test_an_arm_that_shares_no_seed_with_the_baseline_has_an_empty_row():
+    ax = per_class(recalls_of({"base": {0: [0.5]}, "a": {1: [0.6]}, "b": {0: [0.6]}}))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert cells(ax) == [[""], ["+10"]]
+
+
+def test_the_stored_studys_classes_and_baseline_are_named(stored):
+    ax = per_class(stored.per_class)
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(CLASSES)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no batch norm"]
+    assert "from batch norm" in ax.get_xlabel()
+
+
+# -- all figures
+
+
+def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None) -> Axes:
+    """A figure of arms whose accuracies lie close together."""
+    dice = np.random.default_rng(len(arms))
+    trials = trials_of({arm: list(0.6 + 0.02 * dice.normal() + 0.01 * dice.normal(size=seeds)) for arm in arms})
+    costs = [int(cost) for cost in 10 ** dice.uniform(7, 8.5, len(arms))]
+    match name:
+        case "forest":
+            return forest(effects_of(trials), seed_differences(trials), ax=ax)
+        case "cost":
+            return accuracy_against_cost(effects_of(trials, costs), ax=ax)
+        case "curves":
+            return learning_curves(
+                curves_of({arm: [list(0.6 + 0.02 * dice.normal(size=5)) for _ in range(seeds)] for arm in arms}), ax=ax
+            )
+        case _:
+            return per_class(
+                recalls_of({arm: {s: list(dice.uniform(size=10)) for s in range(seeds)} for arm in arms}), ax=ax
+            )
+
+
+NAMES = ("forest", "cost", "curves", "classes")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("arms", [["with", "without"], [f"{n} blocks" for n in range(2, 7)], TWELVE], ids=len)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arms, seeds):
+    ax = drawn(name, arms, seeds=seeds)
+    figure = ax.figure
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() == COLUMN
+    assert ax.get_window_extent().width > 0.3 * figure.bbox.width, "there is room to draw"
+    for text in texts(ax):
+        box = Text.get_window_extent(text)
+        if text.get_text() in {label.get_text() for label in ax.get_xticklabels() + ax.get_yticklabels()}:
+            continue  # ticks beyond the limits are not drawn
+        assert text.get_fontsize() >= SMALLEST, text
+        assert box.x0 >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y0 >= -1, text
+        assert box.y1 <= figure.bbox.y1 + 1, text
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        assert label.get_text()[:1].isupper() or not label.get_text()
+
+
+@pytest.mark.parametrize("name", ["forest", "curves", "classes"])
+@pytest.mark.parametrize("arms", [["with", "without"], TWELVE], ids=len)
+def test_names_do_not_cover_each_other(name, arms):
+    ax = drawn(name, arms)
+    ax.figure.draw_without_rendering()
+    assert overlapping([*ax.get_yticklabels()]) == []
+    assert overlapping([*ax.texts]) == []
+
+
+def test_the_names_of_five_arms_on_a_line_do_not_cover_each_other_nor_the_points():
+    ax = cost_figure([(31, 0.534), (45, 0.562), (62, 0.578), (80, 0.600), (89, 0.606)])
+    ax.figure.draw_without_rendering()
+    names = [text for text in ax.texts if text.get_text()]
+    assert overlapping(names) == []
+    for text in names:
+        for x, y in frontier_points(ax):
+            assert not Text.get_window_extent(text).padded(-1).contains(x, y), text
+
+
+def test_a_name_turns_away_from_what_stands_beside_its_point():
+    ax = cost_figure([(30, 0.5), (35, 0.5), (60, 0.6)])
+    ax.figure.draw_without_rendering()
+    assert overlapping([text for text in ax.texts if text.get_text()]) == []
+    (name,) = (text for text in ax.texts if text.get_text() == "arm 0 (baseline)")
+    neighbour = ax.transData.transform((35, 50))
+    assert not Text.get_window_extent(name).contains(*neighbour)
+
+
+def test_names_of_lines_that_end_close_together_stay_within_the_axes():
+    ax = learning_curves(curves_of({arm: [[0.1, 0.6 + place / 1000]] for place, arm in enumerate(TWELVE[:6])}))
+    ax.figure.draw_without_rendering()
+    frame = ax.get_window_extent()
+    for name in ax.texts:
+        box = Text.get_window_extent(name)
+        assert frame.y0 - 1 <= box.y0
+        assert box.y1 <= frame.y1 + 1
+
+
+def frontier_points(ax: Axes) -> np.ndarray:
+    """In pixels."""
+    (line,) = labelled(ax, "frontier")
+    return ax.transData.transform(line.get_xydata())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_axes_that_is_given_is_drawn_on_and_returned(name):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+    assert drawn(name, ["with", "without"], ax=left) is left
+    assert not right.has_data()
+    assert plt.get_fignums() == [figure.number]
+
+
+def test_an_axes_in_a_subfigure_will_do():
+    left, _ = plt.figure(figsize=(7, 3), layout="constrained").subfigures(1, 2)
+    for name in ("cost", "curves"):
+        assert drawn(name, ["with", "without"], ax=left.add_subplot()).has_data()
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: learning_curves(pd.DataFrame()), "no arm"),
+        (lambda: per_class(pd.DataFrame()), "no arm"),
+        (lambda: per_class(recalls_of({"base": {0: [0.5]}})), "no arm but the baseline"),
+        (lambda: per_class(recalls_of({"base": {}, "a": {0: [0.5]}})), "baseline"),
+        (lambda: accuracy_against_cost(effects_of(trials_of({"base": [None]}))), "no arm"),
+    ],
+)
+def test_where_there_is_nothing_to_draw_it_is_said(draw, words):
+    with pytest.raises(NothingToDraw, match=words):
+        draw()
+    assert plt.get_fignums() == [], "no empty figure is left open"
