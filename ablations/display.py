@@ -104,8 +104,8 @@ class LiveDisplay:
     """A view that is drawn over itself: the whole study, and a line for each running trial."""
 
     def __init__(self, console: Console) -> None:
-        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._draw, transient=True)
         self.tally: Tally | None = None
+        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._draw, transient=True)
 
     def __enter__(self) -> "LiveDisplay":
         self.live.start()
