@@ -88,11 +88,6 @@ def test_every_cell_leaves_a_complete_record(finished):
     assert "[4/4]" in display.lines[-1]
 
 
-def test_trials_ran_side_by_side(finished):
-    _, display = finished
-    assert max(len(names) for names in display.running) == 2
-
-
 def test_nothing_is_left_behind(finished):
     plan, _ = finished
     assert list((plan.store.root / "unfinished").iterdir()) == []
@@ -150,7 +145,9 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path, sample):
 
 def test_shares_of_one_gpu_run_together_and_a_fourth_waits(tmp_path, sample):
     # A logical GPU: Ray's bookkeeping without a card, so that the arithmetic stays on the CPU.
-    plan = plan_of(tmp_path / "results", sample, arms=4, epochs=25)
+    plan = plan_of(
+        tmp_path / "results", sample, arms=4, epochs=80
+    )  # longer than workers need to start, one after the other
     shares = dict(zip([planned.arm.name for planned in plan.cells], (0.25, 0.25, 0.5, 0.25), strict=True))
     display = Recorder()
     run(plan, Options(Machine(cores=4, memory=16 * GIB, gpus=1, gpu_memory=16 * GIB), shares=shares), display)
