@@ -33,7 +33,7 @@ def cpu_plan(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cores: int, memo
     """The division of `cores` with the highest total throughput that fits into `memory` bytes.
 
     One thread a trial wastes nothing on waiting for other threads (two trials of one thread were 8 % faster
-    than one of two at 64 pixels, 5 % at 224). From 16 cores on, a trial gets an eighth of them, so
+    than one of two at 64 pixels, 5 % at 224). From 16 cores on, a trial gets an eighth of them (not measured), so
     that the last trials of a study do not leave most of the machine idle. `spec` and `recipe` are the baseline's.
     """
     threads = max(1, cores // 8)

@@ -83,7 +83,7 @@ class ConvNetSpec(Spec):
     head: Literal["flatten", "pool"] = "flatten"
     """What the classifier sees: every position of the last map, or averages over a fixed grid."""
     pool_size: PositiveInt = 1
-    """Rows and columns of the grid of `head=pool`; 1 is global average pooling. Left alone by `head=flatten`."""
+    """Rows and columns of the grid of `head=pool`; 1 is global average pooling. Must stay 1 with `head=flatten`."""
     hidden_width: Annotated[int, Field(ge=0)] = 512
     """Units of the hidden fully connected layer; 0 leaves the layer out."""
     dropout: Probability = 0.5
