@@ -66,6 +66,19 @@ class Arm(Spec):
         )
         return self._beside(name, levels, spec, recipe)
 
+    def changes_from(self, other: "Arm") -> dict[str, Any]:
+        """The fields that differ from another arm's, with this arm's values: those of the spec, and of the recipe without
+        its name (`epochs`, `augmentation.flip`). Of a network of the user's own, its factory and arguments.
+        """
+        mine, its = self._fields(), other._fields()
+        return {field: value for field, value in mine.items() if field not in its or its[field] != value}
+
+    def _fields(self) -> dict[str, Any]:
+        recipe = self.recipe.model_dump(mode="json", exclude={"augmentation"})
+        augmentation = self.recipe.augmentation.model_dump(mode="json")
+        dotted = {f"augmentation.{field}": value for field, value in augmentation.items()}
+        return {**self.spec.model_dump(mode="json", exclude={"source"}), **recipe, **dotted}
+
     def _beside(
         self, name: str, levels: dict[str, Level], spec: ConvNetSpec | ModuleSpec, recipe: dict[str, Any] | None
     ) -> "Arm":

@@ -15,3 +15,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: float, noun: str) -> str:
+    """1 seed, 3 seeds."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

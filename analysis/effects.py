@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablations.units import size
+from ablations.units import counted, size
 from analysis.statistics import PairedEffect, holm, paired_effect, verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
@@ -19,15 +20,16 @@ MARGIN = 0.01
 def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
-    Columns: arm, is_baseline, seeds (finished), parameters, head_share, multiply_adds, receptive_field (original pixels),
-    validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
-    interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, sentence,
-    seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether trials ran side by side on one device, which
+    Columns: arm, is_baseline, changes, seeds (finished), parameters, parameters_ratio (to the baseline), head_share,
+    multiply_adds, multiply_adds_ratio, receptive_field (original pixels), validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
+    interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, remark (on
+    it), sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether trials ran side by side on one device, which
     lengthens the seconds), trained_on (devices and precisions), diverged and unfinished (seeds). What cannot be computed is NaN.
 
     Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`. margin: of equivalence, 0 to 1.
     """
-    baseline = str(trials.loc[trials["is_baseline"], "arm"].iloc[0])
+    reference = trials[trials["is_baseline"]].iloc[0]
+    baseline = str(reference["arm"])
     effects = {arm: _effect(correct, arm, baseline) for arm in trials["arm"].unique() if arm != baseline}
     adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
     rows = []
@@ -37,10 +39,13 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
         row = {
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
+            "changes": first["changes"],
             "seeds": len(done),
             "parameters": int(first["parameters"]),
+            "parameters_ratio": first["parameters"] / reference["parameters"],
             "head_share": float(first["head_share"]),
             "multiply_adds": int(first["multiply_adds"]),
+            "multiply_adds_ratio": first["multiply_adds"] / reference["multiply_adds"],
             "receptive_field": first["receptive_field"],
             "validation_mean": _mean(done, "validation_accuracy"),
             "validation_sd": _sd(done, "validation_accuracy"),
@@ -54,6 +59,7 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
             "diverged": diverged,
             "unfinished": int((~cells["status"].isin(["finished", "diverged"])).sum()),
         }
+        row["sentence"] = _in_scope(row, first) if row["verdict"] else ""
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -85,7 +91,7 @@ def seed_differences(trials: pd.DataFrame) -> pd.DataFrame:
 def _compared(effect: PairedEffect | None, adjusted_p: float, *, margin: float, diverged: int) -> dict[str, object]:
     if effect is None:
         nothing = dict.fromkeys(("delta", "low", "high", "p_value", "adjusted_p", "p_better"), math.nan)
-        return {**nothing, "paired_seeds": 0, "verdict": "", "sentence": ""}
+        return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
     judged = verdict(effect, adjusted_p=adjusted_p, margin=margin, diverged=diverged)
     return {
         "delta": effect.delta,
@@ -96,8 +102,28 @@ def _compared(effect: PairedEffect | None, adjusted_p: float, *, margin: float, 
         "p_better": effect.p_better,
         "paired_seeds": effect.n_seeds,
         "verdict": judged.kind,
-        "sentence": judged.sentence,
+        "remark": judged.remark,
     }
+
+
+def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
+    """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
+    seeds = row["paired_seeds"]
+    interval = f" [{points(row['low'], sign=True)}, {points(row['high'], sign=True)}]" if seeds > 1 else ""
+    moved = [
+        f"{row[f'{cost}_ratio']:.2g}x {cost.replace('_', '-')}"
+        for cost in ("parameters", "multiply_adds")
+        if row[f"{cost}_ratio"] != 1
+    ]
+    return (
+        f"{row['arm']}: {row['verdict']}, {points(row['delta'], sign=True)} points{interval}, {counted(seeds, 'seed')}, "
+        f"at {counted(first['epochs'], 'epoch')} of {first['protocol']}"
+        f"{'; ' + ', '.join(moved) if moved else ''}{'. ' + _capital(row['remark']) if row['remark'] else ''}."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _mean(cells: pd.DataFrame, column: str) -> float:

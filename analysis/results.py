@@ -1,5 +1,6 @@
 """What a study left behind, as tidy tables. Imports neither Ray nor the trainer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,9 @@ class Results:
     study: Study
     trials: pd.DataFrame
     """One row a cell: arm, is_baseline, seed, key, status (finished, running, missing, failed, diverged, damaged), note,
-    parameters, head_share, multiply_adds, receptive_field (original pixels), work (multiply-adds of the whole trial), and
-    for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device, device_type, precision, threads,
+    changes (what the arm changes in the baseline, in words), protocol (its name, and what the command line changed in it),
+    epochs (of the arm's recipe), parameters, head_share, multiply_adds, receptive_field (original pixels), work
+    (multiply-adds of the whole trial), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device, device_type, precision, threads,
     trials_at_once, gpu_share, micro_batch."""
 
     @cached_property
@@ -146,6 +148,9 @@ def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any
         "key": key,
         "status": "missing",
         "note": "",
+        "changes": _in_words(arm.changes_from(study.baseline)),
+        "protocol": f"{study.protocol}{f' with {_in_words(study.protocol_changes)}' if study.protocol_changes else ''}",
+        "epochs": arm.recipe.epochs,
         "parameters": costs.parameters,
         "head_share": costs.head_share,
         "multiply_adds": costs.multiply_adds,
@@ -161,6 +166,22 @@ def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any
     if failure is not None:
         return {**row, "status": failure.kind, "note": failure.sentence}
     return {**row, "status": "running"} if store.claimed_by_another(key, run="") else row
+
+
+def _in_words(changes: Mapping[str, Any]) -> str:
+    """no batch norm; widths 32, 64; dropout 0"""
+    return "; ".join(_change(field, value) for field, value in changes.items())
+
+
+def _change(field: str, value: Any) -> str:
+    name = field.removeprefix("spec.").removeprefix("recipe.").replace("_", " ").replace(".", " ")
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    if isinstance(value, list):
+        return f"{name} {', '.join(map(str, value))}"
+    if isinstance(value, dict):
+        return ", ".join(_change(*item) for item in value.items())
+    return f"{name} {value}"
 
 
 def _measured(record: Record) -> dict[str, Any]:

@@ -37,6 +37,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import optimize, stats
 
+from ablations.units import counted
+
 TYPICAL_DISAGREEMENT = 0.2
 """Share of test images on which exactly one of two trained networks is right; used where nothing is trained yet."""
 
@@ -303,7 +305,8 @@ class Verdict:
     kind: Literal["better", "worse", "equivalent", "inconclusive", "no interval"]
     further_seeds: int | None
     """To be added until it is settled, if effect and variances stay as estimated; None: settled, or out of reach."""
-    sentence: str
+    remark: str
+    """Why it is no more than that, or what would settle it; empty where the interval says it all."""
 
 
 def verdict(effect: PairedEffect, *, adjusted_p: float, margin: float = 0.01, diverged: int = 0) -> Verdict:
@@ -315,23 +318,20 @@ def verdict(effect: PairedEffect, *, adjusted_p: float, margin: float = 0.01, di
     """
     if effect.n_seeds == 1:
         return Verdict("no interval", None, effect.reason)
-    interval = f"{_points(effect.delta)} [{_points(effect.low)}, {_points(effect.high)}] points"
     low, high = effect.interval(0.9)
     inside = -margin < low and high < margin
+    within = f"within the margin of {counted(100 * margin, 'point')}" if inside else ""
     significant = adjusted_p < SIGNIFICANT
     if significant and effect.delta < 0:
-        return Verdict("worse", None, f"worse: {interval}{', within the margin' if inside else ''}")
+        return Verdict("worse", None, within)
     if diverged and (significant or inside):
         claim = "better" if significant else "equivalent"
-        sentence = f"inconclusive: {_counted(diverged, 'seed')} diverged, and the others alone do not make it {claim}"
-        return Verdict("inconclusive", None, sentence)
+        remark = f"{counted(diverged, 'seed')} diverged, and the others alone do not make it {claim}"
+        return Verdict("inconclusive", None, remark)
     if significant:
-        return Verdict("better", None, f"better: {interval}{', within the margin' if inside else ''}")
+        return Verdict("better", None, within)
     if inside:
-        sentence = (
-            f"equivalent: 90 % interval [{_points(low)}, {_points(high)}] within {_counted(100 * margin, 'point')}"
-        )
-        return Verdict("equivalent", None, sentence)
+        return Verdict("equivalent", None, f"90 % interval [{_points(low)}, {_points(high)}] {within}")
     return _plan(effect, adjusted_p=adjusted_p, margin=margin)
 
 
@@ -351,19 +351,14 @@ def _plan(effect: PairedEffect, *, adjusted_p: float, margin: float) -> Verdict:
     for n_seeds in range(effect.n_seeds + 1, MOST_SEEDS + 1):
         if settled(n_seeds):
             further = n_seeds - effect.n_seeds
-            sentence = f"inconclusive: about {_counted(further, 'further seed')} would settle it"
-            return Verdict("inconclusive", further, sentence)
+            return Verdict("inconclusive", further, f"about {counted(further, 'further seed')} would settle it")
     if settled(ENDLESS_SEEDS):
-        return Verdict("inconclusive", None, f"inconclusive: more than {MOST_SEEDS} seeds would be needed to settle it")
-    sentence = (
-        f"inconclusive: cannot be settled on this test set, whose {effect.n_images:,} images leave "
+        return Verdict("inconclusive", None, f"more than {MOST_SEEDS} seeds would be needed to settle it")
+    remark = (
+        f"cannot be settled on this test set, whose {effect.n_images:,} images leave "
         f"±{100 * effect.half_width(n_seeds=ENDLESS_SEEDS):.2f} points however many seeds are trained"
     )
-    return Verdict("inconclusive", None, sentence)
-
-
-def _counted(number: float, noun: str) -> str:
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+    return Verdict("inconclusive", None, remark)
 
 
 def _points(difference: float) -> str:

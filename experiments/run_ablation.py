@@ -288,9 +288,8 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
     out.print(for_terminal(effects))
-    for arm, sentence in zip(effects["arm"], effects["sentence"], strict=True):
-        if sentence:
-            out.print(f"{arm}: {sentence}", markup=False, soft_wrap=True)
+    for sentence in filter(None, effects["sentence"]):
+        out.print(sentence, markup=False, soft_wrap=True)
     notes = [*remarks(effects), *results.damaged]
     if plan.study.seeds_added_after_looking:
         notes.append("Seeds were added after results had been seen.")

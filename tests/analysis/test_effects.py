@@ -27,7 +27,8 @@ def study(
                 correct[arm][seed] = right
             rows.append(
                 {
-                    "arm": arm, "is_baseline": arm == next(iter(accuracies)), "seed": seed, "parameters": 10,
+                    "arm": arm, "is_baseline": arm == next(iter(accuracies)), "seed": seed, "changes": "",
+                    "protocol": "quick", "epochs": 5, "parameters": 10,
                     "head_share": 0.5, "multiply_adds": 100, "receptive_field": 6.6,
                     "status": "missing" if accuracy is None else "finished", "test_accuracy": accuracy,
                     "validation_accuracy": accuracy, "seconds": 3.0, "device": "a CPU", "precision": "bf16",
@@ -79,6 +80,17 @@ def test_an_arm_with_diverged_seeds_is_never_better():
     assert row["diverged"] == 1
     assert row["verdict"] == "inconclusive"
     assert "1 seed diverged" in row["sentence"]
+
+
+def test_the_sentence_says_on_what_the_effect_was_found():
+    trials, correct = study({"base": [0.5, 0.5, 0.5], "arm": [0.2, 0.2, 0.21]})
+    trials.loc[trials["arm"] == "arm", "parameters"] = 4
+    row = effect_table(trials, correct).iloc[1]
+    interval = f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
+    expected = (
+        f"arm: worse, {100 * row['delta']:+.2f} points {interval}, 3 seeds, at 5 epochs of quick; 0.4x parameters."
+    )
+    assert row["sentence"] == expected
 
 
 def test_a_table_that_mixes_devices_or_precisions_says_so():

@@ -247,7 +247,7 @@ def test_a_significant_arm_is_better_or_worse_even_within_the_margin():
     assert verdict(additive(-0.03, seed_sd=0.001), adjusted_p=0.01).kind == "worse"
     within = verdict(additive(0.004, seed_sd=0.001), adjusted_p=0.01)
     assert within.kind == "better"
-    assert within.sentence == "better: +0.40 [+0.28, +0.52] points, within the margin"
+    assert within.remark == "within the margin of 1 point"
     assert within.further_seeds is None
 
 
@@ -261,7 +261,7 @@ def test_a_90_percent_interval_inside_the_margin_is_equivalent():
     effect = additive(0.002, seed_sd=0.005)
     found = verdict(effect, adjusted_p=0.9)
     assert (found.kind, found.further_seeds) == ("equivalent", None)
-    assert found.sentence == "equivalent: 90 % interval [-0.28, +0.68] within 1 point"
+    assert found.remark == "90 % interval [-0.28, +0.68] within the margin of 1 point"
     assert verdict(effect, adjusted_p=0.9, margin=0.006).kind == "inconclusive"
 
 
@@ -287,29 +287,29 @@ def test_a_plan_names_the_first_number_of_seeds_that_settles_it(effect, adjusted
     total = effect.n_seeds + found.further_seeds
     assert settled(total)
     assert not any(settled(seeds) for seeds in range(effect.n_seeds + 1, total))
-    assert f"about {found.further_seeds} further seed" in found.sentence
+    assert f"about {found.further_seeds} further seed" in found.remark
 
 
 def test_a_plan_knows_its_limits():
     images = verdict(additive(0.008, seed_sd=0.005, image_sd=0.2), adjusted_p=0.9)
     assert (images.kind, images.further_seeds) == ("inconclusive", None)
-    assert "cannot be settled on this test set, whose 100 images leave ±3.97 points" in images.sentence
+    assert "cannot be settled on this test set, whose 100 images leave ±3.97 points" in images.remark
     seeds = verdict(additive(0.009, seed_sd=0.2), adjusted_p=0.9)
     assert (seeds.kind, seeds.further_seeds) == ("inconclusive", None)
-    assert seeds.sentence == f"inconclusive: more than {MOST_SEEDS} seeds would be needed to settle it"
+    assert seeds.remark == f"more than {MOST_SEEDS} seeds would be needed to settle it"
 
 
 def test_an_arm_with_diverged_seeds_is_never_better_or_equivalent():
     better = verdict(additive(0.03, seed_sd=0.001), adjusted_p=0.001, diverged=1)
     assert better.kind == "inconclusive"
-    assert better.sentence == "inconclusive: 1 seed diverged, and the others alone do not make it better"
+    assert better.remark == "1 seed diverged, and the others alone do not make it better"
     assert verdict(additive(0.0, seed_sd=0.001), adjusted_p=1, diverged=2).kind == "inconclusive"
     assert verdict(additive(-0.03, seed_sd=0.001), adjusted_p=0.001, diverged=1).kind == "worse"
 
 
 def test_one_seed_gets_no_verdict():
     found = verdict(paired_effect(*random_pair(seeds=1)), adjusted_p=math.nan)
-    assert (found.kind, found.further_seeds, found.sentence) == ("no interval", None, "one seed: no interval")
+    assert (found.kind, found.further_seeds, found.remark) == ("no interval", None, "one seed: no interval")
 
 
 # ---- one seed, two factors
