@@ -110,11 +110,8 @@ def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
     """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
     seeds = row["paired_seeds"]
     interval = f" [{points(row['low'], sign=True)}, {points(row['high'], sign=True)}]" if seeds > 1 else ""
-    moved = [
-        f"{row[f'{cost}_ratio']:.2g}x {cost.replace('_', '-')}"
-        for cost in ("parameters", "multiply_adds")
-        if row[f"{cost}_ratio"] != 1
-    ]
+    ratios = {"parameters": f"{row['parameters_ratio']:.2g}", "multiply-adds": f"{row['multiply_adds_ratio']:.2g}"}
+    moved = [f"{ratio}x {cost}" for cost, ratio in ratios.items() if ratio != "1"]
     return (
         f"{row['arm']}: {row['verdict']}, {points(row['delta'], sign=True)} points{interval}, {counted(seeds, 'seed')}, "
         f"at {counted(first['epochs'], 'epoch')} of {first['protocol']}"
