@@ -25,10 +25,10 @@ class Results:
     study: Study
     trials: pd.DataFrame
     """One row a cell: arm, is_baseline, seed, key, status (finished, running, missing, failed, diverged, damaged), note,
-    changes (what the arm changes in the baseline, in words), protocol (its name, and what the command line changed in it),
-    epochs (of the arm's recipe), parameters, head_share, multiply_adds, receptive_field (original pixels), work
-    (multiply-adds of the whole trial), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device, device_type, precision, threads,
-    trials_at_once, gpu_share, micro_batch."""
+    changes (what the arm changes in the baseline, in words), protocol (its name, and what the command line changed in
+    it), epochs (of the arm's recipe), parameters, head_share, multiply_adds, receptive_field (original pixels), work
+    (multiply-adds of the whole trial), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds,
+    device, device_type, precision, threads, trials_at_once, gpu_share, micro_batch."""
 
     @cached_property
     def records(self) -> dict[str, Record]:
@@ -169,7 +169,7 @@ def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any
 
 
 def _in_words(changes: Mapping[str, Any]) -> str:
-    """no batch norm; widths 32, 64; dropout 0"""
+    """Such as: no batch norm; widths 32, 64; dropout 0."""
     return "; ".join(_change(field, value) for field, value in changes.items())
 
 
