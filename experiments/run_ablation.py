@@ -290,10 +290,7 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     out.print(for_terminal(effects))
     for sentence in filter(None, effects["sentence"]):
         out.print(sentence, markup=False, soft_wrap=True)
-    notes = [*remarks(effects), *results.damaged]
-    if plan.study.seeds_added_after_looking:
-        notes.append("Seeds were added after results had been seen.")
-    for note in notes:
+    for note in [*remarks(effects), *results.remarks]:
         out.print(note, markup=False, soft_wrap=True)
     out.print(f"\ntable: {csv}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
 
