@@ -26,8 +26,7 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
     seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, remark (on it),
     sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether
     trials ran side by side on one device, which lengthens the seconds), trained_on (devices and precisions), diverged,
-    damaged and unfinished (seeds
-    that are left out). What cannot be computed is NaN.
+    damaged and unfinished (seeds that are left out). What cannot be computed is NaN.
 
     Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`. margin: of equivalence, 0 to 1.
     """
