@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from ablations.units import counted, size
+from ablations.units import counted
 from analysis.statistics import PairedEffect, holm, paired_effect, verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
@@ -20,8 +19,8 @@ MARGIN = 0.01
 def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
-    Columns: arm, is_baseline, changes, seeds (finished, with logits that can be read), parameters, parameters_ratio (to the
-    baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels), validation_mean,
+    Columns: arm, is_baseline, changes, protocol, seeds (finished, with logits that can be read), parameters,
+    parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels), validation_mean,
     validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 % interval for new
     seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, remark (on it),
     sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether
@@ -43,6 +42,7 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
             "changes": first["changes"],
+            "protocol": first["protocol"],
             "seeds": len(done),
             "parameters": int(first["parameters"]),
             "parameters_ratio": first["parameters"] / reference["parameters"],
@@ -179,16 +179,17 @@ def probability(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _kinds(effects: pd.DataFrame) -> list[str]:
-    """Devices and precisions that cells of the table were trained with."""
-    return sorted({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind})
+def mixed_kinds(effects: pd.DataFrame) -> list[str]:
+    """Devices and precisions that cells of the table were trained with, where there are several."""
+    kinds = sorted({kind for text in effects["trained_on"] for kind in text.split(" + ") if kind})
+    return kinds if len(kinds) > 1 else []
 
 
 def remarks(effects: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: sentences about mixed devices and about seeds that are left out."""
     notes = []
-    kinds = _kinds(effects)
-    if len(kinds) > 1:
+    kinds = mixed_kinds(effects)
+    if kinds:
         notes.append(
             f"Trained on different devices or precisions ({'; '.join(kinds)}): differences between them are in the effects."
         )
@@ -202,31 +203,3 @@ def remarks(effects: pd.DataFrame) -> list[str]:
         if len(lost):
             notes.append(f"{sentence}: {', '.join(f'{row.arm}: {getattr(row, column)}' for row in lost.itertuples())}.")
     return notes
-
-
-def for_terminal(effects: pd.DataFrame) -> Table:
-    """The effect table for people."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("arm", no_wrap=True)
-    columns = ("seeds", "params", "head", "mult-adds", "test % (SD)", "difference [95 %]", "p Holm", "verdict", "s")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    mixed = len(_kinds(effects)) > 1
-    if mixed:
-        table.add_column("trained on")
-    for _, row in effects.iterrows():
-        sd = f" ({points(row['test_sd'])})" if not math.isnan(row["test_sd"]) else ""
-        table.add_row(
-            row["arm"],
-            str(row["seeds"]),
-            size(row["parameters"]),
-            f"{row['head_share']:.0%}",
-            size(row["multiply_adds"]),
-            points(row["test_mean"]) + sd,
-            difference(row),
-            probability(row["adjusted_p"]),
-            row["verdict"],
-            "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
-            *([row["trained_on"]] if mixed else []),
-        )
-    return table

@@ -27,6 +27,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ablations.units import size
+from analysis.statistics import SIGNIFICANT
 
 COLUMN = 3.25
 """Width of a column of a two-column paper, in inches."""
@@ -253,13 +254,14 @@ def learning_curves(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def per_class(per_class_table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
     """Change of each class's recall from the baseline, in percentage points: a row an arm, a column a class.
 
     Blue is better and red worse; the number in a cell is rounded to whole points. The mean is over the seeds that arm and
-    baseline share; an arm that shares none has an empty row.
+    baseline share; an arm that shares none has an empty row. With `effects`, a number is bold where the change is
+    significant: below 0.05 after Holm's correction over all cells. Without, nothing is said of significance.
 
-    Args: per_class_table: as `analysis.results.Results.per_class`.
+    Args: per_class_table: as `analysis.results.Results.per_class`. effects: as `analysis.per_class.class_effects`.
     Raises: NothingToDraw: the baseline and another arm have no finished seed in common.
     """
     if per_class_table.empty:
@@ -275,6 +277,10 @@ def per_class(per_class_table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())
     ax = _axes_for_rows(len(changes), extra=1.1) if ax is None else ax
+    significant = set()
+    if effects is not None:
+        rows = effects[(effects["measure"] == "recall") & (effects["adjusted_p"] < SIGNIFICANT)]
+        significant = set(zip(rows["arm"], rows["class"], strict=True))
     values = changes.to_numpy(float)
     limit = np.nanmax(np.abs(values), initial=1)  # at least a point: changes below are noise, and stay pale
     sns.heatmap(
@@ -293,6 +299,8 @@ def per_class(per_class_table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for number in ax.texts:  # seaborn turns to white too early to be read well
         column, row = map(int, number.get_position())
         number.set_color("white" if abs(values[row, column]) > 0.7 * limit else BASELINE)
+        if (changes.index[row], changes.columns[column]) in significant:
+            number.set_fontweight("bold")
     ax.set_yticks(np.arange(len(changes)) + 0.5, [_wrapped(name) for name in changes.index], rotation=0)
     ax.set_xticks(np.arange(changes.shape[1]) + 0.5, changes.columns, rotation=90)
     ax.tick_params(length=0)

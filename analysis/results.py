@@ -1,5 +1,6 @@
 """What a study left behind, as tidy tables. Imports neither Ray nor the trainer."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,20 +85,49 @@ class Results:
         return self.store.logits(self.records[keys.iloc[0]], part)
 
     @cached_property
-    def correct(self) -> dict[str, dict[int, np.ndarray]]:
-        """For each arm and seed, which test images its finished cell gets right: (images,) bool.
-
-        A cell whose logits are damaged is left out; `trials` keeps it, and `damaged` names it.
-        """
-        right: dict[str, dict[int, np.ndarray]] = {arm.name: {} for arm in self.study.arms}
+    def _test(self) -> tuple[np.ndarray, dict[str, dict[int, np.ndarray]]]:
+        """The test set's labels, and each cell's predictions. Logits are dropped one by one: all of them fill gigabytes."""
+        read = defaultdict(list)  # (arm, seed, key, predictions), by the labels that were stored beside them
         for row in self._finished.itertuples():
+            arm, seed, key = str(row.arm), int(str(row.seed)), str(row.key)
             try:
-                logits, labels = self.store.logits(self.records[str(row.key)], "test")
+                logits, labels = self.store.logits(self.records[key], "test")
             except DamagedRecord as error:
                 self.damaged.append(str(error))
                 continue
-            right[str(row.arm)][int(str(row.seed))] = logits.argmax(1) == labels
-        return right
+            read[labels.astype(np.int64).tobytes()].append((arm, seed, key, logits.argmax(1).astype(np.int8)))
+        most = max(read, key=lambda labels: len(read[labels]), default=b"")
+        predicted: dict[str, dict[int, np.ndarray]] = {arm.name: {} for arm in self.study.arms}
+        for labels_read, cells in read.items():
+            for arm, seed, key, predictions in cells:
+                if labels_read == most:
+                    predicted[arm][seed] = predictions
+                else:
+                    folder = self.store.cell_folder(key)
+                    self.damaged.append(f"{folder}: its test labels are not those of most of the study's cells")
+        return np.frombuffer(most, dtype=np.int64), predicted
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class of each test image, a position in `cnnkit.data.CLASSES`: (images,) int64. Empty where no cell can be read."""
+        return self._test[0]
+
+    @property
+    def predictions(self) -> dict[str, dict[int, np.ndarray]]:
+        """For each arm and seed, the class that its finished cell predicts for each test image: (images,) int8.
+
+        A cell is left out if its logits are damaged, or its labels differ from those of most of the study's cells;
+        `trials` keeps it, and `damaged` names it.
+        """
+        return self._test[1]
+
+    @cached_property
+    def correct(self) -> dict[str, dict[int, np.ndarray]]:
+        """For each arm and seed, which test images its finished cell gets right: (images,) bool. As `predictions`."""
+        return {
+            arm: {seed: predicted == self.labels for seed, predicted in seeds.items()}
+            for arm, seeds in self.predictions.items()
+        }
 
     @cached_property
     def damaged(self) -> list[str]:
@@ -109,7 +139,7 @@ class Results:
         """What a reader must know of how the study came about: sentences on each damaged record, and on added seeds."""
         notes = [*self.damaged] if self.correct else []  # all logits have been read
         if self.study.seeds_added_after_looking:
-            notes.append("Seeds were added after results had been seen.")
+            notes.append("Seeds were added after results had been seen; p-values do not account for that.")
         return notes
 
 

@@ -9,7 +9,7 @@ import io
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from cnnkit.errors import UserError, brief
+from cnnkit.file_cache import Arrays, cached
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SAMPLE = Path(__file__).parent / "sample"
@@ -25,6 +26,7 @@ DOWNLOAD_HOST = "www.cs.toronto.edu"
 NETWORK_PATIENCE = 10  # seconds until a missing network is taken as such
 
 Source = Literal["full", "sample", "other"]
+Layout = Literal["parquet", "batches"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def load(data: str | Path = "auto") -> Data:
     return _read(cache if _download(cache) else SAMPLE)
 
 
-def _layout(folder: Path) -> tuple[Literal["parquet", "batches"], Path] | None:
+def _layout(folder: Path) -> tuple[Layout, Path] | None:
     """Which layout `folder` (or the usual folder inside it) has, and where its files are."""
     for inner in (folder, folder / "plain_text"):
         if any(inner.glob("train-*.parquet")) and any(inner.glob("test-*.parquet")):
@@ -140,12 +142,8 @@ def _read(folder: Path) -> Data:
             f"label), or cifar-10-batches-py"
         )
     kind, inner = layout
-    if kind == "batches":
-        train, train_hash = _ordered(*_batches(inner, train=True))
-        test, test_hash = _ordered(*_batches(inner, train=False))
-    else:
-        train, train_hash = _ordered(*_parquet(inner, "train"))
-        test, test_hash = _ordered(*_parquet(inner, "test"))
+    train, train_hash = _part(kind, inner, "train")
+    test, test_hash = _part(kind, inner, "test")
     per_class = np.bincount(train.labels, minlength=len(CLASSES))
     if per_class.min() != per_class.max():
         raise UserError(
@@ -153,7 +151,7 @@ def _read(folder: Path) -> Data:
             f"to {per_class.max()}; download it again"
         )
     if kind == "parquet" and any(inner.glob("validation-*.parquet")):
-        validation, validation_hash = _ordered(*_parquet(inner, "validation"))
+        validation, validation_hash = _part(kind, inner, "validation")
         unused = 0
     else:
         pool, validation_hash = train, ""
@@ -165,15 +163,33 @@ def _read(folder: Path) -> Data:
     return Data(train, validation, test, unused, fingerprint, source, folder)
 
 
-def _ordered(images: np.ndarray, labels: np.ndarray) -> tuple[ImageSet, str]:
-    """The images in the order of their hashes, and a hash of them and their labels."""
+def _part(kind: Layout, folder: Path, part: str) -> tuple[ImageSet, str]:
+    """The images of one part in the order of their hashes, and a hash of them and their labels.
+
+    Decoding all of CIFAR-10 takes seven seconds, which a dry run should not; the packaged sample is small.
+    """
+    train = part == "train"
+    files = sorted(folder.glob(f"{'data' if train else part}_batch*" if kind == "batches" else f"{part}-*.parquet"))
+
+    def decode() -> Arrays:
+        return _ordered(*(_batches(folder, train=train) if kind == "batches" else _parquet(files)))
+
+    arrays = decode() if folder == SAMPLE else cached(files, decode)
+    return ImageSet(arrays["images"], arrays["labels"]), str(arrays["digest"])
+
+
+def _ordered(images: np.ndarray, labels: np.ndarray) -> Arrays:
     hashes = [
         hashlib.blake2b(image.tobytes(), digest_size=16).digest() + bytes([label])
         for image, label in zip(images, labels, strict=True)
     ]
     order = sorted(range(len(hashes)), key=hashes.__getitem__)
     digest = hashlib.blake2b(b"".join(hashes[i] for i in order), digest_size=16).hexdigest()
-    return ImageSet(np.ascontiguousarray(images[order]), labels[order].astype(np.int64)), digest
+    return {
+        "images": np.ascontiguousarray(images[order]),
+        "labels": labels[order].astype(np.int64),
+        "digest": np.array(digest),
+    }
 
 
 def _batches(folder: Path, *, train: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -189,13 +205,13 @@ def _batches(folder: Path, *, train: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.moveaxis(dataset.data, -1, 1), np.asarray(dataset.targets)
 
 
-def _parquet(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+def _parquet(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """The files of one part in the `plain_text` layout: columns `img` (struct with PNG `bytes`) and `label`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     images, labels = [], []
-    for file in sorted(folder.glob(f"{part}-*.parquet")):
+    for file in files:
         try:
             table = pq.read_table(file)
         except (pa.ArrowException, OSError) as error:
@@ -216,7 +232,7 @@ def _parquet(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
                 raise UserError(f"{file}, row {row}: label {label} is not one of 0 to {len(CLASSES) - 1}")
             labels.append(label)
     if not images:
-        raise UserError(f"{folder}: the {part} files hold no images")
+        raise UserError(f"{files[0]}: no images in it; download it again")
     return np.stack(images), np.asarray(labels)
 
 

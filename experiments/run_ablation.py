@@ -272,14 +272,15 @@ def train(
 
 
 def report(plan: "Plan", store: "Store", out: "Console") -> None:
-    """The table of the whole study, whichever part of it this command trained."""
-    from analysis.effects import effect_table, for_terminal, remarks
+    """The tables of the whole study, whichever part of it this command trained, and its report."""
+    import matplotlib as mpl
+
+    from analysis import report, tables
+    from analysis.effects import effect_table, remarks
     from analysis.results import load
 
     results = load(store.root, plan.study.name)
     effects = effect_table(results.trials, results.correct)
-    csv = store.study_folder(plan.study.name) / "effects.csv"
-    effects.to_csv(csv, index=False)
     title = f"{plan.study.name}: {plan.study.question}"
     if plan.data.source == "sample":
         title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
@@ -287,12 +288,17 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
         title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
-    out.print(for_terminal(effects))
+    for table in (tables.effects(effects), tables.arms(effects)):
+        out.print()
+        out.print(table.for_terminal())
+    out.print()
     for sentence in filter(None, effects["sentence"]):
         out.print(sentence, markup=False, soft_wrap=True)
     for note in [*remarks(effects), *results.remarks]:
         out.print(note, markup=False, soft_wrap=True)
-    out.print(f"\ntable: {csv}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
+    mpl.use("agg")  # files need no window
+    page = report.write(results, store.study_folder(plan.study.name) / report.FOLDER)
+    out.print(f"\nreport: {page}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

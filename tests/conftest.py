@@ -10,6 +10,14 @@ import torch  # noqa: E402
 from cnnkit.data import Data, load  # noqa: E402
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """The user's cache stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Trained numbers depend on the number of threads."""

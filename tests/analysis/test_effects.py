@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.effects import difference, effect_table, for_terminal, probability, remarks
+from analysis import tables
+from analysis.effects import difference, effect_table, probability, remarks
 from analysis.statistics import holm, paired_effect
 
 IMAGES = 400
@@ -70,7 +71,7 @@ def test_one_seed_gives_an_effect_without_an_interval():
 def test_without_finished_cells_there_is_no_difference():
     table = effect_table(*study({"base": [None], "arm": [0.52]}))
     assert difference(table.iloc[1]) == "no pair of finished cells"
-    assert for_terminal(table).row_count == 2
+    assert tables.effects(table).for_terminal().row_count == 2
 
 
 def test_an_arm_with_diverged_seeds_is_never_better():
@@ -97,7 +98,7 @@ def test_a_table_that_mixes_devices_or_precisions_says_so():
     trials, correct = study({"base": [0.5, 0.6], "arm": [0.5, 0.7]}, precision=["bf16", "bf16", "fp16", "bf16"])
     table = effect_table(trials, correct)
     assert "different devices or precisions (a CPU, bf16; a CPU, fp16)" in remarks(table)[0]
-    assert [column.header for column in for_terminal(table).columns][-1] == "trained on"
+    assert tables.arms(table).columns[-1].header == "trained on"
     assert remarks(effect_table(*study({"base": [0.5], "arm": [0.5]}))) == []
 
 

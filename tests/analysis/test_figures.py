@@ -381,6 +381,21 @@ def test_the_stored_studys_classes_and_baseline_are_named(stored):
     assert "from batch norm" in ax.get_xlabel()
 
 
+def test_a_number_is_bold_where_the_effect_on_recall_is_significant():
+    recalls = recalls_of({"base": {0: [0.5, 0.5]}, "a": {0: [0.8, 0.4]}, "b": {0: [0.8, 0.4]}})
+    tests = [
+        ("a", "airplane", "recall", 0.04),
+        ("a", "automobile", "recall", 0.06),
+        ("a", "automobile", "f1", 0.01),
+        ("b", "airplane", "recall", math.nan),  # one seed
+        ("b", "vehicles", "recall", 0.01),  # a group has no cell
+    ]
+    effects = pd.DataFrame(tests, columns=["arm", "class", "measure", "adjusted_p"])
+    ax = per_class(recalls, effects=effects)
+    assert [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"] == ["+30"]
+    assert "bold" not in {text.get_fontweight() for text in per_class(recalls).texts}
+
+
 # -- all figures
 
 

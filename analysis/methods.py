@@ -1,0 +1,192 @@
+"""A methods paragraph ready to paste, and the references that it cites, from what a study's records say."""
+
+from importlib.metadata import version
+
+from ablations.arm import Arm
+from ablations.record import Study
+from ablations.units import counted
+from analysis.results import Results
+from cnnkit.recipe import Augmentation, Recipe
+from cnnkit.spec import ConvNetSpec, ModuleSpec
+
+BIBTEX = r"""@techreport{krizhevsky2009learning,
+  author      = {Alex Krizhevsky},
+  title       = {Learning Multiple Layers of Features from Tiny Images},
+  institution = {University of Toronto},
+  year        = {2009}
+}
+@article{holm1979simple,
+  author  = {Sture Holm},
+  title   = {A Simple Sequentially Rejective Multiple Test Procedure},
+  journal = {Scandinavian Journal of Statistics},
+  volume  = {6},
+  number  = {2},
+  pages   = {65--70},
+  year    = {1979}
+}
+@article{cochran1964approximate,
+  author  = {William G. Cochran},
+  title   = {Approximate Significance Levels of the {Behrens--Fisher} Test},
+  journal = {Biometrics},
+  volume  = {20},
+  number  = {1},
+  pages   = {191--195},
+  year    = {1964}
+}
+@book{searle1992variance,
+  author    = {Shayle R. Searle and George Casella and Charles E. McCulloch},
+  title     = {Variance Components},
+  publisher = {Wiley},
+  year      = {1992}
+}
+@inproceedings{paszke2019pytorch,
+  author    = {Adam Paszke and Sam Gross and Francisco Massa and others},
+  title     = {{PyTorch}: An Imperative Style, High-Performance Deep Learning Library},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {32},
+  year      = {2019}
+}
+@article{liaw2018tune,
+  author  = {Richard Liaw and Eric Liang and Robert Nishihara and Philipp Moritz and Joseph E. Gonzalez and Ion Stoica},
+  title   = {Tune: A Research Platform for Distributed Model Selection and Training},
+  journal = {arXiv preprint arXiv:1807.05118},
+  year    = {2018}
+}
+@misc{wightman2019timm,
+  author = {Ross Wightman},
+  title  = {{PyTorch} Image Models},
+  year   = {2019},
+  doi    = {10.5281/zenodo.4414861}
+}
+"""
+
+
+def paragraph(results: Results, *, margin: float) -> str:
+    """How the study was done and tested, in the words of a paper's methods section; keys in brackets are `BIBTEX`'s.
+
+    Args: margin: of equivalence, 0 to 1.
+    """
+    return " ".join(
+        [
+            _data(results.study),
+            _training(results.study),
+            _pairing(results),
+            _test(results, margin),
+            _hardware(results),
+        ]
+    )
+
+
+def _data(study: Study) -> str:
+    split = study.split
+    name = {
+        "full": "CIFAR-10 [krizhevsky2009learning]",
+        "sample": "a stratified sample of CIFAR-10 [krizhevsky2009learning], not the full data set",
+    }.get(study.data_source, "images in CIFAR-10's classes [krizhevsky2009learning]")
+    return (
+        f"We used {name}: {split.train:,} training, {split.validation:,} validation and {split.test:,} test images, "
+        f"stratified by class and assigned by a hash of their pixels (fingerprint {study.data})."
+    )
+
+
+def _training(study: Study) -> str:
+    baseline = study.baseline
+    return (
+        f"The baseline ({_network(baseline.spec)}) and {counted(len(study.arms) - 1, 'variant')} of it were trained "
+        f"from scratch {_recipe(baseline.recipe)}, unless the variant changes it. "
+        f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
+    )
+
+
+def in_short(arm: Arm) -> str:
+    """An arm's network and recipe in a phrase."""
+    return f"{_network(arm.spec)}; trained {_recipe(arm.recipe)}"
+
+
+def _network(spec: ConvNetSpec | ModuleSpec) -> str:
+    if isinstance(spec, ModuleSpec):
+        return f"{spec.factory} at {spec.image_size} pixels"
+    convolutions = f"{spec.convs_per_block} convolutions each, " if spec.convs_per_block > 1 else ""
+    norm = "batch normalisation" if spec.batch_norm else "no normalisation"
+    hidden = f"a hidden layer of {spec.hidden_width}, " if spec.hidden_width else ""
+    return (
+        f"{counted(len(spec.widths), 'convolutional block')} of {', '.join(map(str, spec.widths))} channels, {convolutions}"
+        f"{spec.kernel_size}x{spec.kernel_size} kernels, {norm}, {hidden}dropout {spec.dropout:g}; images resized to "
+        f"{spec.image_size} pixels"
+    )
+
+
+def _recipe(recipe: Recipe) -> str:
+    schedule = "" if recipe.schedule == "none" else f", {recipe.schedule} schedule"
+    warm_up = f" with {counted(recipe.warmup_epochs, 'epoch')} of warm-up" if recipe.warmup_epochs else ""
+    smoothing = f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
+    return (
+        f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{schedule}"
+        f"{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, {recipe.precision} "
+        f"arithmetic) and {_augmentation(recipe.augmentation)}"
+    )
+
+
+def _augmentation(augmentation: Augmentation) -> str:
+    parts = [
+        f"horizontal flips (probability {augmentation.flip:g})" if augmentation.flip else "",
+        f"rotation up to {augmentation.rotation:g} degrees" if augmentation.rotation else "",
+        *(
+            f"{name} within {getattr(augmentation, name):.0%}"
+            for name in ("brightness", "contrast", "saturation")
+            if getattr(augmentation, name)
+        ),
+    ]
+    used = [part for part in parts if part]
+    return f"augmentation by {', '.join(used)}" if used else "no augmentation"
+
+
+def _pairing(results: Results) -> str:
+    seeds = results.study.seeds
+    own = any(isinstance(arm.spec, ModuleSpec) for arm in results.study.arms)
+    shared = (
+        "data order and augmentation" if own else "data order, augmentation and, where shapes agree, initial weights"
+    )
+    added = " Seeds were added after first results had been seen." if results.study.seeds_added_after_looking else ""
+    tuned = _tuned(results.study)
+    return f"Every arm was trained with the same {counted(seeds, 'seed')}; arms share a seed's {shared}.{added}{tuned}"
+
+
+def _tuned(study: Study) -> str:
+    if not study.tuned:
+        return ""
+    fields = sorted({field.replace("_", " ") for chosen in study.tuned.values() for field in chosen})
+    return f" For each arm, {' and '.join(fields)} was chosen by validation accuracy on a further seed."
+
+
+def _test(results: Results, margin: float) -> str:
+    if results.study.seeds == 1:
+        return "With one seed, differences to the baseline are given without intervals."
+    tests = len(results.study.arms) - 1
+    return (
+        "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with 95 % "
+        "intervals for new seeds and new test images: the variance is that of a two-way random-effects model over seeds "
+        "and images [searle1992variance], the quantile Cochran's weighted one [cochran1964approximate]. "
+        f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple] and called "
+        f"significant below 0.05; an arm is called equivalent where its 90 % interval lies within {100 * margin:g} "
+        f"percentage point{'' if margin == 0.01 else 's'}."
+    )
+
+
+def _hardware(results: Results) -> str:
+    done = results.trials[results.trials["status"] == "finished"]
+    if done.empty:
+        return "No trial has finished yet."
+    devices = " and ".join(sorted(set(done["device"])))
+    at_once = int(done["trials_at_once"].max())
+    side_by_side = f", {at_once} at a time" if at_once > 1 else ""
+    hours = done["seconds"].sum() / 3600
+    gpu_hours = (done["seconds"] * done["gpu_share"]).sum() / 3600
+    gpu = f", {gpu_hours:.1f} GPU-hours" if gpu_hours else ""
+    versions = next(iter(results.records.values())).provenance.versions
+    return (
+        f"The {counted(len(done), 'trial')} ran on {devices}{side_by_side}, and took {hours:.1f} hours of training and "
+        f"evaluation in all{gpu}, with PyTorch {versions.get('torch', '')} [paszke2019pytorch], timm "
+        f"{versions.get('timm', '')} [wightman2019timm] and Ray Tune {versions.get('ray', '')} [liaw2018tune], run by "
+        f"ablations {versions.get('ablations', version('ablations'))}."
+    )

@@ -1,0 +1,95 @@
+"""A table for people: one frame of numbers and one list of columns, from which CSV, terminal, HTML and LaTeX all come.
+
+The CSV has the numbers in full, under the names that the functions which computed them document. The others show the
+same text, each in its own typography.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import rich.markup
+import rich.table
+
+MINUS = re.compile(r"(?<![\w.])-(?=\.?\d)")
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "→": r"$\rightarrow$",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a table shows of a row."""
+
+    header: str
+    text: Callable[[pd.Series], str]
+    align: Literal["left", "right"] = "right"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report."""
+
+    name: str
+    """Of its files."""
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader must know to read it right."""
+
+    def shown(self) -> pd.DataFrame:
+        """What people see: strings, under the columns' headers."""
+        rows = [[column.text(row) for column in self.columns] for _, row in self.frame.iterrows()]
+        return pd.DataFrame(rows, columns=[column.header for column in self.columns], dtype=object)
+
+    def for_terminal(self) -> rich.table.Table:
+        """The table as rich prints it."""
+        table = rich.table.Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for column in self.columns:
+            table.add_column(column.header, justify=column.align, no_wrap=column.align == "right")
+        for row in self.shown().itertuples(index=False):
+            table.add_row(*map(rich.markup.escape, row))
+        return table
+
+    def html_rows(self) -> list[list[str]]:
+        """The cells' texts, to be escaped by whoever writes them into a page."""
+        return [[with_minus_signs(text) for text in row] for row in self.shown().itertuples(index=False)]
+
+    def latex(self) -> str:
+        """A table across both columns of a page, with booktabs' rules; needs the packages booktabs and adjustbox."""
+        shown = self.shown().style.hide(axis="index").format(latex).format_index(latex, axis="columns")
+        tabular = shown.to_latex(hrules=True, column_format="".join(column.align[0] for column in self.columns))
+        notes = f"\n\\par\\smallskip\\footnotesize {latex(' '.join(self.notes))}" if self.notes else ""
+        return (
+            "% \\usepackage{booktabs,adjustbox}\n"
+            "\\begin{table*}\n\\centering\\small\n"
+            f"\\caption{{{latex(self.caption)}}}\n\\label{{tab:{self.name}}}\n"
+            f"\\begin{{adjustbox}}{{max width=\\textwidth}}\n{tabular}\\end{{adjustbox}}{notes}\n\\end{{table*}}\n"
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes NAME.csv and NAME.tex."""
+        self.frame.to_csv(folder / f"{self.name}.csv", index=False)
+        (folder / f"{self.name}.tex").write_text(self.latex(), encoding="utf-8")
+
+
+def with_minus_signs(text: str) -> str:
+    """Negative numbers with a real minus sign."""
+    return MINUS.sub("−", text)
+
+
+def latex(text: object) -> str:
+    """Plain text as LaTeX shows it."""
+    return MINUS.sub("$-$", "".join(LATEX.get(character, character) for character in str(text)))

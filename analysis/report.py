@@ -1,0 +1,194 @@
+"""A study's report: one self-contained HTML page, with every table as CSV and LaTeX and every figure as PDF beside it."""
+
+import base64
+import io
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ablations.units import counted, duration
+from analysis import figures, methods, tables
+from analysis.effects import MARGIN, effect_table, remarks
+from analysis.render import Table, with_minus_signs
+from analysis.results import Results
+from analysis.study_figures import FIGURES, StudyFigure
+
+FOLDER, PAGE = "report", "report.html"
+"""Where a report lies in a study's folder."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it."""
+
+    name: str
+    caption: str
+    alt: str
+    """What it shows, or why there is nothing to draw."""
+    image: str
+    """A data URI; empty where there is nothing to draw."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page."""
+
+    title: str
+    texts: Sequence[str] = ()
+    figures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    details: Sequence[tuple[str, Table]] = ()
+    """Tables that are folded away under a line of text."""
+
+
+def write(results: Results, folder: Path, *, margin: float = MARGIN) -> Path:
+    """Writes report.html, each table as CSV and LaTeX, and each figure as PDF, into `folder`; returns the page's path.
+
+    What an earlier report left there is replaced.
+
+    Args: margin: differences within it count as equivalent, 0 to 1.
+    Raises: OSError: the folder cannot be written.
+    """
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    effects = effect_table(results.trials, results.correct, margin=margin)
+    sections = _sections(results, effects, unfinished)
+    cells = tables.cells(results.trials)
+    for table in (cells, *(table for section in sections for table in _tables_of(section))):
+        table.write(unfinished)
+    (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
+    (unfinished / PAGE).write_text(_page(results, effects, sections, cells, margin), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return folder / PAGE
+
+
+def _tables_of(section: Section) -> list[Table]:
+    return [*section.tables, *(table for _, table in section.details)]
+
+
+def _page(results: Results, effects: pd.DataFrame, sections: list[Section], cells: Table, margin: float) -> str:
+    study = results.study
+    environment = Environment(
+        loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    sentences = [
+        (row["verdict"], with_minus_signs(row["sentence"])) for _, row in effects.iterrows() if row["sentence"]
+    ]
+    return environment.get_template("report.html.jinja").render(
+        study=study,
+        subtitle=f"{effects.iloc[0]['protocol']} on {study.data_description}",
+        answer=_answer(effects),
+        warnings=_warnings(results, effects),
+        sentences=sentences,
+        sections=sections,
+        facts=_facts(results),
+        commands=[
+            f"{c.time[:16].replace('T', ' ')}  run_ablation.py {shlex.join(c.arguments)}" for c in study.commands
+        ],
+        methods=methods.paragraph(results, margin=margin),
+        bibtex=methods.BIBTEX,
+        cells=cells,
+        verdicts=("better", "worse"),
+        version=version("ablations"),
+    )
+
+
+def _answer(effects: pd.DataFrame) -> str:
+    """The verdicts in one sentence."""
+    others = effects[~effects["is_baseline"]]
+    baseline = effects.loc[effects["is_baseline"], "arm"].iloc[0]
+    parts = []
+    for kind, phrase in (
+        ("better", "better"),
+        ("worse", "worse"),
+        ("equivalent", "equivalent within the margin"),
+        ("inconclusive", "inconclusive"),
+        ("no interval", "without an interval, having one seed"),
+        ("", "without a finished pair of cells"),
+    ):
+        arms = others.loc[others["verdict"] == kind, "arm"].tolist()
+        if arms:
+            parts.append(f"{phrase}: {', '.join(arms)}")
+    if not parts:
+        return f"The study has no arm beside {baseline}."
+    return f"Against {baseline}, of {counted(len(others), 'arm')}: {'; '.join(parts)}."
+
+
+def _warnings(results: Results, effects: pd.DataFrame) -> list[str]:
+    warnings = []
+    if results.study.data_source == "sample":
+        warnings.append("Trained on the packaged sample of CIFAR-10, not on the full data set.")
+    return [*warnings, *remarks(effects), *results.remarks]
+
+
+def _sections(results: Results, effects: pd.DataFrame, folder: Path) -> list[Section]:
+    def pictures(*names: str) -> list[Picture]:
+        return [_picture(FIGURES[name], results, folder) for name in names]
+
+    title = results.study.name
+    return [
+        Section(
+            "Effects",
+            figures=pictures("forest", "cost"),
+            tables=[tables.effects(effects, title=title), tables.arms(effects, title=title)],
+        ),
+        Section("Learning", figures=pictures("learning_curves")),
+        Section("Classes", figures=pictures("per_class")),
+    ]
+
+
+def _picture(figure: StudyFigure, results: Results, folder: Path) -> Picture:
+    """Draws a figure into `folder` and for the page."""
+    with mpl.rc_context({**figures.STYLE, "svg.hashsalt": figure.name}):
+        try:
+            drawn = figure.draw(results).figure.canvas.figure
+        except figures.NothingToDraw as error:
+            return Picture(figure.name, figure.caption, str(error), "")
+        drawn.savefig(folder / f"{figure.name}.pdf", metadata={"CreationDate": None})
+        svg = io.BytesIO()
+        drawn.savefig(svg, format="svg", metadata={"Date": None})
+        plt.close(drawn)
+    image = f"data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}"
+    return Picture(figure.name, figure.caption, f"Figure: {figure.caption}", image)
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    """What was run, on what."""
+    study, trials = results.study, results.trials
+    done = trials[trials["status"] == "finished"]
+    counts = trials["status"].value_counts(sort=False)
+    facts = [
+        ("protocol", f"{trials['protocol'].iloc[0]}; the baseline: {methods.in_short(study.baseline)}"),
+        ("data", study.data_description),
+        ("cells", f"{len(study.arms)} arms x {counted(study.seeds, 'seed')}: {_listed(counts)}"),
+    ]
+    lost = trials[trials["status"] != "finished"]
+    if len(lost):
+        facts.append(
+            ("not finished", "; ".join(f"{row.arm}, seed {row.seed}: {row.status}" for row in lost.itertuples()))
+        )
+    if len(done):
+        provenance = [record.provenance for record in results.records.values()]
+        facts += [
+            ("machine", "; ".join(sorted({f"{p.device} ({p.device_type}, {p.precision}, {counted(p.threads, 'thread')} "
+                                          f"a trial, {p.trials_at_once} at once)" for p in provenance}))),
+            ("versions", "; ".join(sorted({", ".join(f"{k} {v}" for k, v in p.versions.items()) for p in provenance}))),
+            ("trained", f"{min(p.started for p in provenance)[:16]} to {max(p.finished for p in provenance)[:16]} UTC"
+                        .replace("T", " ")),
+            ("time", f"{duration(done['seconds'].sum())} of trials in all"),
+        ]  # fmt: skip
+    return facts
+
+
+def _listed(counts: "pd.Series[int]") -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items())

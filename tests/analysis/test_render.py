@@ -1,0 +1,54 @@
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis.render import Column, Table, latex, with_minus_signs
+
+
+@pytest.fixture
+def table() -> Table:
+    frame = pd.DataFrame({"arm": ["100% & more_<x>", "plain"], "delta": [-0.0123, 0.5]})
+    columns = (
+        Column("arm", lambda row: row["arm"], "left"),
+        Column("difference", lambda row: f"{100 * row['delta']:+.2f} [-1.00, +1.00]"),
+    )
+    return Table("effects", "Differences, 95 %", frame, columns, ("A note of 5 %.",))
+
+
+def test_csv_has_the_numbers_in_full(table, tmp_path):
+    table.write(tmp_path)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "effects.csv"), table.frame)
+
+
+def test_the_terminal_shows_brackets_as_they_are(table):
+    out = Console(file=io.StringIO(), width=80)
+    out.print(table.for_terminal())
+    assert "-1.23 [-1.00, +1.00]" in out.file.getvalue()
+
+
+def test_latex_escapes_what_it_must_and_has_booktabs_rules(table):
+    text = table.latex()
+    assert r"100\% \& more\_$<$x$>$ & $-$1.23 [$-$1.00, +1.00] \\" in text
+    assert r"\caption{Differences, 95 \%}" in text
+    assert [rule for rule in ("\\toprule", "\\midrule", "\\bottomrule") if rule in text] == [
+        "\\toprule",
+        "\\midrule",
+        "\\bottomrule",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"),
+    [("-1.5", "−1.5"), ("[-1, +2]", "[−1, +2]"), ("two-way", "two-way"), ("8-16", "8-16"), ("1e-4", "1e-4")],
+)
+def test_only_negative_numbers_get_a_minus_sign(plain, shown):
+    assert with_minus_signs(plain) == shown
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"), [("a\\b", r"a\textbackslash{}b"), ("{x}^~", r"\{x\}\textasciicircum{}\textasciitilde{}")]
+)
+def test_latex_of_rare_characters(plain, shown):
+    assert latex(plain) == shown

@@ -1,0 +1,141 @@
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis import report, tables
+from analysis.effects import difference, effect_table
+from analysis.render import latex, with_minus_signs
+from analysis.results import load
+
+STORED = Path(__file__).parents[1] / "data" / "results"
+
+
+class Page(HTMLParser):
+    """Tables by id (rows of texts), attributes of all tags, and the visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == [], "every element is closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "table":
+            self._rows = self.tables.setdefault(dict(attrs)["id"], [])
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+        if tag not in ("meta", "img"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self._open:
+            return
+        self.text += data
+        if self._open and self._open[-1] in ("td", "th"):
+            self._rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The report of a real study."""
+    folder = tmp_path_factory.mktemp("study") / "report"
+    report.write(load(STORED, "depth-smoke"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder) -> Page:
+    return Page((folder / report.PAGE).read_text(encoding="utf-8"))
+
+
+def test_the_page_loads_nothing_and_runs_nothing(folder, page):
+    tags = {tag for tag, _, _ in page.attributes}
+    assert not tags & {"script", "link", "iframe", "object"}
+    sources = [value for _, name, value in page.attributes if name in ("src", "href", "srcset")]
+    assert sources
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in sources)
+    assert "@import" not in (folder / report.PAGE).read_text(encoding="utf-8")
+
+
+def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_pdf(folder, page):
+    for name in page.tables:
+        assert (folder / f"{name}.csv").is_file()
+        assert "\\toprule" in (folder / f"{name}.tex").read_text(encoding="utf-8")
+    for name in re.findall(r"File: (\w+)\.pdf", page.text):
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page):
+    results = load(STORED, "depth-smoke")
+    effects = tables.effects(effect_table(results.trials, results.correct))
+    terminal = Console(file=io.StringIO(), width=200)
+    terminal.print(effects.for_terminal())
+    printed = terminal.file.getvalue()
+    source = (folder / "effects.tex").read_text(encoding="utf-8")
+    csv = pd.read_csv(folder / "effects.csv", keep_default_na=True)
+    header, *rows = page.tables["effects"]
+    assert [row[0] for row in rows] == results.trials["arm"].unique().tolist()
+    place = header.index("difference [95 %]")
+    for row, (_, numbers) in zip(rows, csv.iterrows(), strict=True):
+        text = difference(numbers)
+        assert row[place] == with_minus_signs(text)
+        assert latex(text) in source
+        assert text in printed
+        if not numbers["is_baseline"]:
+            assert text.startswith(f"{100 * numbers['delta']:+.2f} [")
+
+
+def test_each_arm_gets_a_sentence_with_its_scope(page):
+    for blocks in (2, 3, 5, 6):
+        assert re.search(
+            rf"{blocks} blocks: \w+, [+−]\d+\.\d\d points \[.*?\], 3 seeds, at 2 epochs of smoke", page.text
+        )
+
+
+def test_the_page_says_what_was_run(page):
+    for text in ("packaged SAMPLE of CIFAR-10", "ee7207581883be22", "5 arms x 3 seeds: 15 finished", "torch 2."):
+        assert text in page.text
+    assert "--grid depth --protocol smoke" in page.text
+    assert "4 comparisons are adjusted by Holm's method [holm1979simple]" in page.text
+
+
+def test_every_reference_of_the_methods_is_in_the_bibliography(folder, page):
+    cited = set(re.findall(r"\[([a-z]+\d{4}[a-z]+)\]", page.text))
+    keys = set(re.findall(r"@\w+\{(\w+),", (folder / "references.bib").read_text(encoding="utf-8")))
+    assert cited == keys
+
+
+def test_a_study_half_way_is_reported_with_what_is_missing(tmp_path):
+    root = tmp_path / "results"
+    shutil.copytree(STORED, root)
+    trials = load(root, "depth-smoke").trials
+    for key in trials.loc[trials["arm"] == "6 blocks", "key"]:
+        shutil.rmtree(root / "cells" / key)
+    page = Page(report.write(load(root, "depth-smoke"), tmp_path / "report").read_text(encoding="utf-8"))
+    assert "without a finished pair of cells: 6 blocks" in page.text
+    assert "12 finished, 3 missing" in page.text
+    assert "nan" not in page.text.split()
+
+
+def test_an_earlier_report_is_replaced_whole(folder, tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "old.csv").write_text("")
+    report.write(load(STORED, "depth-smoke"), tmp_path / "report")
+    assert sorted(file.name for file in (tmp_path / "report").iterdir()) == sorted(
+        file.name for file in folder.iterdir()
+    )
