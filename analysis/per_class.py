@@ -85,12 +85,11 @@ def class_table(results: Results) -> pd.DataFrame:
         cells = results.predictions[arm.name]
         if not cells:
             continue
-        predicted = np.stack(list(cells.values()))
+        own = _Linearised(np.stack(list(cells.values())), results.labels)
         for measure in MEASURES:
-            values = _values(predicted, results.labels, measure)
             for name, weights in CLASSES_AND_GROUPS.items():
-                combined = _combined(values, weights, results.labels, measure)
-                effect = contrast_effect(combined)
+                values = own.values(weights, measure)
+                effect = contrast_effect(values)
                 varies = effect.standard_error > 0  # NaN with one seed
                 rows.append(
                     {
@@ -99,7 +98,7 @@ def class_table(results: Results) -> pd.DataFrame:
                         "class": name,
                         "measure": measure,
                         "mean": effect.delta,
-                        "sd": combined.mean(axis=1).std(ddof=1) if len(cells) > 1 else np.nan,
+                        "sd": values.mean(axis=1).std(ddof=1) if len(cells) > 1 else np.nan,
                         "low": max(effect.low, 0) if varies else np.nan,
                         "high": min(effect.high, 1) if varies else np.nan,
                         "seeds": len(cells),
@@ -124,10 +123,10 @@ def class_effects(results: Results) -> pd.DataFrame:
     """
     rows = []
     for arm, seeds, predicted, baseline in _pairs(results):
+        own, other = _Linearised(predicted, results.labels), _Linearised(baseline, results.labels)
         for measure in MEASURES:
-            values = _values(predicted, results.labels, measure) - _values(baseline, results.labels, measure)
             for name, weights in COMPARED.items():
-                effect = contrast_effect(_combined(values, weights, results.labels, measure))
+                effect = contrast_effect(own.values(weights, measure) - other.values(weights, measure))
                 rows.append(
                     {"arm": arm, "class": name, "measure": measure, **_interval(effect), "paired_seeds": len(seeds)}
                 )
@@ -234,40 +233,58 @@ def _pairs(results: Results) -> Iterator[tuple[str, list[int], np.ndarray, np.nd
             yield arm.name, seeds, np.stack([cells[s] for s in seeds]), np.stack([baseline[s] for s in seeds])
 
 
-def _values(
-    predicted: Int[np.ndarray, "seeds images"], labels: Int[np.ndarray, " images"], measure: Measure
-) -> Float[np.ndarray, "classes seeds images"]:
-    """Ratio plus influence of each class: see the module."""
-    classes = np.arange(len(CLASSES))[:, None, None]
-    of_class, taken_for_it = labels == classes, predicted == classes
-    right = of_class & taken_for_it
+class _Linearised:
+    """What `contrast_effect` takes in the place of right or wrong (see the module), of the networks of one arm.
+
+    Ratio plus influence of an image depend on its class and the predicted one alone. So they are computed for each such
+    pair of classes, and looked up for each image.
+    """
+
+    def __init__(self, predicted: Int[np.ndarray, "seeds images"], labels: Int[np.ndarray, " images"]) -> None:
+        n = len(CLASSES)
+        self.labels = labels
+        table = (len(predicted), n, n)  # seeds, classes, predicted classes
+        self.place = (
+            labels * n + predicted + n * n * np.arange(len(predicted))[:, None]
+        )  # of (seeds, images) in a table
+        share = np.bincount(self.place.ravel(), minlength=len(predicted) * n * n).reshape(table) / len(labels)
+        self.values_of_pairs = {measure: _values_of_pairs(share, measure) for measure in MEASURES}
+
+    def values(
+        self, weights: Float[np.ndarray, " classes"], measure: Measure
+    ) -> Float[np.ndarray, "seeds used_images"]:
+        """Weighted sum of the classes' values; of recall, on the images of the classes that have a weight."""
+        of_pairs = np.tensordot(weights, self.values_of_pairs[measure], axes=1)
+        if measure != "recall":
+            return of_pairs.take(self.place)
+        used = weights[self.labels] != 0  # other images have no influence on a recall
+        values = of_pairs.take(self.place[:, used])
+        mean = values.mean(axis=1, keepdims=True)
+        return mean + (values - mean) * used.mean()
+
+
+def _values_of_pairs(
+    share: Float[np.ndarray, "seeds classes predicted"], measure: Measure
+) -> Float[np.ndarray, "measured seeds classes predicted"]:
+    """Each class's ratio plus influence, for an image of a class that is predicted as a class.
+
+    Args: share: of the images that are such.
+    """
+    n = len(CLASSES)
+    of_class, taken_for_it = np.eye(n)[:, None, :, None], np.eye(n)[:, None, None, :]
+    right = of_class * taken_for_it
     u, v = {
         "recall": (right, of_class),
         "precision": (right, taken_for_it),
-        "f1": (2 * right, of_class + taken_for_it.astype(np.int8)),
+        "f1": (2 * right, of_class + taken_for_it),
     }[measure]
-    mean = v.mean(axis=-1, keepdims=True)
-    mean[mean == 0] = 1  # a class that is never predicted: 0 / 1, and no influence
-    ratio = u.mean(axis=-1, keepdims=True) / mean
-    influence = (u - ratio * v) / mean
-    of_own_class = (labels[:, None] == np.arange(len(CLASSES))).astype(float)  # (images, classes)
-    means_by_class = influence @ (of_own_class / of_own_class.sum(axis=0).clip(1))
-    return ratio + influence - means_by_class[..., labels]
-
-
-def _combined(
-    values: Float[np.ndarray, "classes seeds images"],
-    weights: Float[np.ndarray, " classes"],
-    labels: Int[np.ndarray, " images"],
-    measure: Measure,
-) -> Float[np.ndarray, "seeds used"]:
-    """Weighted sum of the classes' values; of recall, on the images of the classes that have a weight."""
-    combined = np.tensordot(weights, values, axes=1)
-    if measure != "recall":
-        return combined
-    used = weights[labels] != 0  # other images have no influence on a recall
-    mean = combined.mean(axis=1, keepdims=True)
-    return mean + (combined[:, used] - mean) * used.mean()
+    mean_u, mean_v = ((x * share).sum(axis=(-2, -1), keepdims=True) for x in (u, v))
+    mean_v[mean_v == 0] = 1  # a class that is never predicted: 0 / 1, and no influence
+    ratio = mean_u / mean_v
+    influence = (u - ratio * v) / mean_v
+    of_own_class = share.sum(axis=-1, keepdims=True)
+    mean_of_class = (influence * share).sum(axis=-1, keepdims=True) / np.where(of_own_class, of_own_class, 1)
+    return ratio + influence - mean_of_class
 
 
 def _interval(effect: PairedEffect) -> dict[str, Any]:

@@ -132,15 +132,20 @@ def seconds_of_reading(root: Path) -> dict[str, float]:
 
     started = time.perf_counter()
     from analysis.effects import effect_table, seed_differences
+    from analysis.per_class import class_effects, class_table, confusions, flips, gained_and_lost
     from analysis.results import load
 
     seconds["imports"] = time.perf_counter() - started
     results = timed("load", lambda: load(root))
-    timed("logits", lambda: results.correct)
+    timed("predictions", lambda: results.correct)
     timed("effect_table", lambda: effect_table(results.trials, results.correct))
     timed("seed_differences", lambda: seed_differences(results.trials, results.correct))
     timed("epochs", lambda: results.epochs)
     timed("per_class", lambda: results.per_class)
+    timed("class_table", lambda: class_table(results))
+    timed("class_effects", lambda: class_effects(results))
+    timed("confusions", lambda: gained_and_lost(confusions(results)))
+    timed("flips", lambda: flips(results))
     if results.damaged:
         raise UserError(f"the benchmark's own records are damaged: {results.damaged[0]}")
     return seconds
