@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ablations.units import counted, duration
-from analysis import figures, methods, tables
+from analysis import figures, methods, per_class, tables
 from analysis.effects import MARGIN, effect_table, remarks
 from analysis.render import Table, with_minus_signs
 from analysis.results import Results
@@ -146,7 +146,25 @@ def _sections(results: Results, effects: pd.DataFrame, folder: Path) -> list[Sec
             tables=[tables.effects(effects, title=title), tables.arms(effects, title=title)],
         ),
         Section("Learning", figures=pictures("learning_curves")),
-        Section("Classes", figures=pictures("per_class")),
+        *_by_class(results, pictures("per_class")),
+    ]
+
+
+def _by_class(results: Results, drawn: list[Picture]) -> list[Section]:
+    """Which classes, confusions and images an arm changes; nothing of it where no arm has a pair."""
+    changes = per_class.class_effects(results)
+    details = [("Recall, precision and F1 of each arm and class", tables.class_table(per_class.class_table(results)))]
+    if changes.empty:
+        return [Section("Classes", figures=drawn, details=details)]
+    changed = per_class.gained_and_lost(per_class.confusions(results))
+    return [
+        Section(
+            "Classes",
+            figures=drawn,
+            tables=[tables.groups(changes)],
+            details=[("Differences by class", tables.class_effects(changes)), *details],
+        ),
+        Section("Confusions and images", tables=[tables.confusions(changed), tables.flips(per_class.flips(results))]),
     ]
 
 
