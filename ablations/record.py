@@ -323,7 +323,7 @@ class Store:
 
     def remove_left_overs(self) -> None:
         """Half-written records and scratch folders of processes of this machine that were killed."""
-        for folder in (self.root / "unfinished").iterdir():
+        for folder in (self.root / "unfinished").glob("*"):  # of a copy by git, empty folders are missing
             _, _, owner = folder.name.partition("@")
             host, _, process = owner.rpartition(":")
             if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):

@@ -19,24 +19,25 @@ MARGIN = 0.01
 def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
-    Columns: arm, is_baseline, changes, protocol, seeds (finished), parameters, parameters_ratio (to the baseline), head_share,
-    multiply_adds, multiply_adds_ratio, receptive_field (original pixels), validation_mean, validation_sd, test_mean,
-    test_sd, delta, low, high (paired difference to the baseline with its 95 % interval for new seeds and new test images;
-    0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, remark (on it), sentence (the verdict with its
-    scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether trials ran side by side on one
-    device, which lengthens the seconds), trained_on (devices and precisions), diverged and unfinished (seeds). What
-    cannot be computed is NaN.
+    Columns: arm, is_baseline, changes, protocol, seeds (finished, with logits that can be read), parameters,
+    parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels), validation_mean,
+    validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 % interval for new
+    seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, remark (on it),
+    sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether
+    trials ran side by side on one device, which lengthens the seconds), trained_on (devices and precisions), diverged,
+    damaged and unfinished (seeds that are left out). What cannot be computed is NaN.
 
     Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`. margin: of equivalence, 0 to 1.
     """
     reference = trials[trials["is_baseline"]].iloc[0]
     baseline = str(reference["arm"])
+    diverged = trials[trials["status"] == "diverged"]["arm"].value_counts()
     effects = {arm: _effect(correct, arm, baseline) for arm in trials["arm"].unique() if arm != baseline}
     adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
     rows = []
     for arm, cells in trials.groupby("arm", sort=False):
-        first, done = cells.iloc[0], cells[cells["status"] == "finished"]
-        diverged = int((cells["status"] == "diverged").sum())
+        first, finished = cells.iloc[0], cells["status"] == "finished"
+        done = cells[finished & cells["seed"].isin(correct[str(arm)])]
         row = {
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
@@ -53,13 +54,20 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
             "validation_sd": _sd(done, "validation_accuracy"),
             "test_mean": _mean(done, "test_accuracy"),
             "test_sd": _sd(done, "test_accuracy"),
-            **_compared(effects.get(str(arm)), adjusted.get(str(arm), math.nan), margin=margin, diverged=diverged),
+            **_compared(
+                effects.get(str(arm)),
+                adjusted.get(str(arm), math.nan),
+                margin=margin,
+                diverged=int(diverged.get(arm, 0)),
+                baseline_diverged=int(diverged.get(baseline, 0)),
+            ),
             "seconds": _mean(done, "seconds"),
             "gpu_hours": float((done["seconds"] * done["gpu_share"]).sum() / 3600) if len(done) else 0.0,
             "shared_device": bool((done["trials_at_once"] > 1).any()) if len(done) else False,
             "trained_on": _trained_on(done),
-            "diverged": diverged,
-            "unfinished": int((~cells["status"].isin(["finished", "diverged"])).sum()),
+            "diverged": int(diverged.get(arm, 0)),
+            "damaged": int((cells["status"] == "damaged").sum() + finished.sum() - len(done)),
+            "unfinished": int(cells["status"].isin(["missing", "running", "failed"]).sum()),
         }
         row["sentence"] = _in_scope(row, first) if row["verdict"] else ""
         rows.append(row)
@@ -76,25 +84,34 @@ def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
     )
 
 
-def seed_differences(trials: pd.DataFrame) -> pd.DataFrame:
+def seed_differences(trials: pd.DataFrame, correct: Correct) -> pd.DataFrame:
     """Differences in test accuracy to the baseline, one row a seed that an arm and the baseline have both finished.
 
     Columns: arm (in the grid's order; the baseline is left out), seed, difference (0 to 1).
 
-    Args: trials: as `analysis.results.Results.trials`.
+    Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`.
     """
-    done = trials[trials["status"] == "finished"]
-    baseline = done[done["is_baseline"]].set_index("seed")["test_accuracy"]
-    arms = done[~done["is_baseline"] & done["seed"].isin(baseline.index)]
-    difference = arms["test_accuracy"] - arms["seed"].map(baseline)
-    return arms[["arm", "seed"]].assign(difference=difference).reset_index(drop=True)
+    baseline = correct[trials.loc[trials["is_baseline"], "arm"].iloc[0]]
+    return pd.DataFrame(
+        [
+            {"arm": arm, "seed": seed, "difference": right.mean() - baseline[seed].mean()}
+            for arm in trials.loc[~trials["is_baseline"], "arm"].unique()
+            for seed, right in sorted(correct[arm].items())
+            if seed in baseline
+        ],
+        columns=["arm", "seed", "difference"],
+    )
 
 
-def _compared(effect: PairedEffect | None, adjusted_p: float, *, margin: float, diverged: int) -> dict[str, object]:
+def _compared(
+    effect: PairedEffect | None, adjusted_p: float, *, margin: float, diverged: int, baseline_diverged: int
+) -> dict[str, object]:
     if effect is None:
         nothing = dict.fromkeys(("delta", "low", "high", "p_value", "adjusted_p", "p_better"), math.nan)
         return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
-    judged = verdict(effect, adjusted_p=adjusted_p, margin=margin, diverged=diverged)
+    judged = verdict(
+        effect, adjusted_p=adjusted_p, margin=margin, diverged=diverged, baseline_diverged=baseline_diverged
+    )
     return {
         "delta": effect.delta,
         "low": effect.low,
@@ -175,14 +192,19 @@ def mixed_kinds(effects: pd.DataFrame) -> list[str]:
 
 
 def remarks(effects: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know: sentences about mixed devices, diverged and unfinished seeds."""
+    """What a reader of the table must know: sentences about mixed devices and about seeds that are left out."""
     notes = []
     kinds = mixed_kinds(effects)
     if kinds:
         notes.append(
             f"Trained on different devices or precisions ({'; '.join(kinds)}): differences between them are in the effects."
         )
-    for column, sentence in (("diverged", "Seeds that diverged"), ("unfinished", "Seeds not finished")):
+    left_out = {
+        "diverged": "Seeds that diverged",
+        "damaged": "Seeds whose records are damaged",
+        "unfinished": "Seeds not finished",
+    }
+    for column, sentence in left_out.items():
         lost = effects[effects[column] > 0]
         if len(lost):
             notes.append(f"{sentence}: {', '.join(f'{row.arm}: {getattr(row, column)}' for row in lost.itertuples())}.")

@@ -4,7 +4,7 @@ Colours can be told apart by the colour-blind, and never carry a message alone. 
 below 6.5 points at a column's width:
 
     with mpl.rc_context(STYLE):
-        ax = forest(effects, seed_differences(results.trials))
+        ax = forest(effects, seed_differences(results.trials, results.correct))
 
 Without an Axes, each function makes a figure of `rcParams["figure.figsize"]`'s width and as high as its arms need.
 """
@@ -79,7 +79,10 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     filled and coloured. An arm with one seed has no interval. The baseline is the line at 0.
 
     Args: effects: as `analysis.effects.effect_table`. seed_differences: as `analysis.effects.seed_differences`.
+    Raises: NothingToDraw: no arm has a finished seed in common with the baseline.
     """
+    if effects["delta"].isna().all():
+        raise NothingToDraw("no arm has a finished seed in common with the baseline")
     ax = _axes_for_rows(len(effects), extra=0.65) if ax is None else ax
     ax.axvline(0, color=BASELINE, linewidth=0.8, zorder=1)
     row_of = {arm: row for row, arm in enumerate(effects["arm"])}
@@ -259,7 +262,7 @@ def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = N
     significant: below 0.05 after Holm's correction over all cells. Without, nothing is said of significance.
 
     Args: per_class_table: as `analysis.results.Results.per_class`. effects: as `analysis.per_class.class_effects`.
-    Raises: NothingToDraw: the baseline has no finished seed, or no other arm has.
+    Raises: NothingToDraw: the baseline and another arm have no finished seed in common.
     """
     if per_class_table.empty:
         raise NothingToDraw("no arm has a finished seed")
@@ -268,6 +271,8 @@ def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = N
     if baseline.empty or others.empty:
         raise NothingToDraw(f"{'the baseline' if baseline.empty else 'no arm but the baseline'} has a finished seed")
     pairs = others.merge(baseline, on=["seed", "class"], suffixes=("", "_baseline"))
+    if pairs.empty:
+        raise NothingToDraw("no arm has a finished seed in common with the baseline")
     pairs["change"] = 100 * (pairs["recall"] - pairs["recall_baseline"])
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())

@@ -128,10 +128,7 @@ def _warnings(results: Results, effects: pd.DataFrame) -> list[str]:
     warnings = []
     if results.study.data_source == "sample":
         warnings.append("Trained on the packaged sample of CIFAR-10, not on the full data set.")
-    warnings += [*remarks(effects), *results.damaged]
-    if results.study.seeds_added_after_looking:
-        warnings.append("Seeds were added after results had been seen; p-values do not account for that.")
-    return warnings
+    return [*warnings, *remarks(effects), *results.remarks]
 
 
 def _sections(results: Results, effects: pd.DataFrame, folder: Path) -> list[Section]:

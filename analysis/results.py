@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablations.arm import Arm
 from ablations.cell import Cell
 from ablations.plan import PlannedCell
-from ablations.record import DamagedRecord, Part, Record, Store, Study
+from ablations.record import DamagedRecord, EpochRow, Part, PerClassRows, Record, Store, Study
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES
 from cnnkit.errors import UserError
@@ -29,12 +30,9 @@ class Results:
     changes (what the arm changes in the baseline, in words), protocol (its name, and what the command line changed in
     it), epochs (of the arm's recipe), parameters, head_share, multiply_adds, receptive_field (original pixels), work
     (multiply-adds of the whole trial), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds,
-    device, device_type, precision, threads, trials_at_once, gpu_share, micro_batch."""
-
-    @cached_property
-    def records(self) -> dict[str, Record]:
-        """Records of the finished cells, by their keys."""
-        return {key: self.store.read(key) for key in self._finished["key"]}
+    device, device_type, precision, threads, trials_at_once, gpu_share, micro_batch (NaN for others)."""
+    records: dict[str, Record]
+    """Records of the finished cells, by their keys."""
 
     @property
     def _finished(self) -> pd.DataFrame:
@@ -50,7 +48,8 @@ class Results:
                 {"arm": row.arm, "is_baseline": row.is_baseline, "seed": row.seed, **epoch.model_dump()}
                 for row in self._finished.itertuples()
                 for epoch in self.records[str(row.key)].curve
-            ]
+            ],
+            columns=["arm", "is_baseline", "seed", *EpochRow.model_fields],
         )
 
     @property
@@ -70,7 +69,8 @@ class Results:
                 for row in self._finished.itertuples()
                 for measures, table in [_transposed(self.records[str(row.key)])]
                 for name, values in zip(CLASSES, table, strict=True)
-            ]
+            ],
+            columns=["arm", "is_baseline", "seed", "class", *PerClassRows.model_fields],
         )
 
     def logits(self, arm: str, seed: int, part: Part = "test") -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +134,14 @@ class Results:
         """What is wrong with records that were left out, as far as they have been read."""
         return self.trials.loc[self.trials["status"] == "damaged", "note"].tolist()
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of how the study came about: sentences on each damaged record, and on added seeds."""
+        notes = [*self.damaged] if self.correct else []  # all logits have been read
+        if self.study.seeds_added_after_looking:
+            notes.append("Seeds were added after results had been seen; p-values do not account for that.")
+        return notes
+
 
 def _transposed(record: Record) -> tuple[tuple[str, ...], list[tuple[float, ...]]]:
     measures = record.per_class.model_dump()
@@ -144,7 +152,7 @@ def load(path: Path | str, study: str | None = None) -> Results:
     """The results of a study.
 
     Args: path: a results root, or a study's folder in it. study: the study's name; not needed where there is one.
-    Raises: UserError: there is no such study.
+    Raises: UserError: there is no such study, or its manifest names no arms, seeds or baseline to compare with.
     """
     path = Path(path)
     if path.parent.name == "studies":
@@ -158,26 +166,49 @@ def load(path: Path | str, study: str | None = None) -> Results:
     manifest = store.study(study)
     if manifest is None:
         raise UserError(f"{path} has no study {study!r}; it has {', '.join(names) or 'none'}")
-    rows = [
-        _row(store, manifest, arm_index, seed)
-        for arm_index in range(len(manifest.arms))
-        for seed in range(manifest.seeds)
-    ]
-    return Results(store, manifest, pd.DataFrame(rows))
+    lacks = _lacks(manifest)
+    if lacks:
+        file = store.study_folder(study) / "study.json"
+        raise UserError(f"{file} names {lacks}; move it away and run the study's command again")
+    rows, records = [], {}
+    for arm in manifest.arms:
+        of_arm = _of_arm(manifest, arm)
+        for seed in range(manifest.seeds):
+            planned = PlannedCell(arm, Cell.of(arm, data=manifest.data, split=manifest.split, seed=seed))
+            key = planned.cell.key
+            standing, record = _standing(store, key)
+            rows.append({**of_arm, "seed": seed, "key": key, "work": planned.work, **standing})
+            if record is not None:
+                records[key] = record
+    return Results(store, manifest, pd.DataFrame(rows, columns=COLUMNS), records)
 
 
-def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any]:
-    arm = study.arms[arm_index]
-    planned = PlannedCell(arm, Cell.of(arm, data=study.data, split=study.split, seed=seed))
-    key = planned.cell.key
+def _lacks(study: Study) -> str:
+    """What a manifest would need to be compared; nothing where it is as this software writes it."""
+    if not study.arms:
+        return "no arms"
+    if study.seeds < 1:
+        return "no seeds"
+    if len({arm.name for arm in study.arms}) < len(study.arms):
+        return "two arms alike"
+    baselines = sum(arm.is_baseline for arm in study.arms)
+    return "" if baselines == 1 else f"{baselines or 'no'} baseline{'s' if baselines else ''} among its arms"
+
+
+COLUMNS = [
+    *("arm", "is_baseline", "seed", "key", "status", "note", "changes", "protocol", "epochs", "parameters"),
+    *("head_share", "multiply_adds", "receptive_field", "work", "validation_accuracy", "test_accuracy", "seconds"),
+    *("device", "device_type", "precision", "threads", "trials_at_once", "gpu_share", "micro_batch"),
+]
+"""Of `Results.trials`, which has them whether a cell is finished or not."""
+
+
+def _of_arm(study: Study, arm: Arm) -> dict[str, Any]:
+    """What the trials of an arm have in common."""
     costs = cost(arm.spec)
-    row: dict[str, Any] = {
+    return {
         "arm": arm.name,
         "is_baseline": arm.is_baseline,
-        "seed": seed,
-        "key": key,
-        "status": "missing",
-        "note": "",
         "changes": _in_words(arm.changes_from(study.baseline)),
         "protocol": f"{study.protocol}{f' with {_in_words(study.protocol_changes)}' if study.protocol_changes else ''}",
         "epochs": arm.recipe.epochs,
@@ -185,17 +216,21 @@ def _row(store: Store, study: Study, arm_index: int, seed: int) -> dict[str, Any
         "head_share": costs.head_share,
         "multiply_adds": costs.multiply_adds,
         "receptive_field": costs.receptive_field_original,
-        "work": planned.work,
     }
+
+
+def _standing(store: Store, key: str) -> tuple[dict[str, Any], Record | None]:
+    """How a cell stands, and its record where it is finished."""
     if store.is_finished(key):
         try:
-            return {**row, **_measured(store.read(key))}
+            record = store.read(key)
         except DamagedRecord as error:
-            return {**row, "status": "damaged", "note": str(error)}
+            return {"status": "damaged", "note": str(error)}, None
+        return _measured(record), record
     failure = store.failure(key)
     if failure is not None:
-        return {**row, "status": failure.kind, "note": failure.sentence}
-    return {**row, "status": "running"} if store.claimed_by_another(key, run="") else row
+        return {"status": failure.kind, "note": failure.sentence}, None
+    return {"status": "running" if store.claimed_by_another(key, run="") else "missing", "note": ""}, None
 
 
 def _in_words(changes: Mapping[str, Any]) -> str:
@@ -218,6 +253,7 @@ def _measured(record: Record) -> dict[str, Any]:
     provenance = record.provenance
     return {
         "status": "finished",
+        "note": "",
         "validation_accuracy": record.curve[-1].validation_accuracy,
         "test_accuracy": record.test_accuracy,
         "seconds": record.train_seconds + record.evaluate_seconds,

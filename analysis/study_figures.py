@@ -21,7 +21,8 @@ class StudyFigure:
 
 
 def _forest(results: Results) -> Axes:
-    return figures.forest(effect_table(results.trials, results.correct), seed_differences(results.trials))
+    effects = effect_table(results.trials, results.correct)
+    return figures.forest(effects, seed_differences(results.trials, results.correct))
 
 
 def _cost(results: Results) -> Axes:

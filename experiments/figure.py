@@ -30,7 +30,8 @@ from cnnkit.errors import UserError
 
 
 def forest(results: Results) -> Axes:
-    return figures.forest(effect_table(results.trials, results.correct), seed_differences(results.trials))
+    effects = effect_table(results.trials, results.correct)
+    return figures.forest(effects, seed_differences(results.trials, results.correct))
 
 
 def cost(results: Results) -> Axes:

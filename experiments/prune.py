@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     weights = [file for file in weights if file.is_file()]
     idle = [
         folder
-        for folder in (store.root / "unfinished").iterdir()
+        for folder in (store.root / "unfinished").glob("*")
         if args.checkpoints and "@" not in folder.name and not store.claimed_by_another(folder.name, run="")
     ]
     freed = sum(file.stat().st_size for file in weights)

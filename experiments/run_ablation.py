@@ -294,10 +294,7 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     out.print()
     for sentence in filter(None, effects["sentence"]):
         out.print(sentence, markup=False, soft_wrap=True)
-    notes = [*remarks(effects), *results.damaged]
-    if plan.study.seeds_added_after_looking:
-        notes.append("Seeds were added after results had been seen.")
-    for note in notes:
+    for note in [*remarks(effects), *results.remarks]:
         out.print(note, markup=False, soft_wrap=True)
     mpl.use("agg")  # files need no window
     page = report.write(results, store.study_folder(plan.study.name) / report.FOLDER)

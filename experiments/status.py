@@ -15,6 +15,7 @@ from rich.table import Table
 from ablations.cli import console, parse, run_script
 from ablations.record import Store
 from ablations.units import duration, size
+from cnnkit.errors import UserError
 
 
 @dataclass
@@ -39,8 +40,13 @@ def main(arguments: Sequence[str]) -> int:
     columns = ("cells", "done", "running", "failed", "diverged", "damaged", "missing", "trained", "GPU-hours", "needed")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
+    unreadable = []
     for name in store.studies():
-        trials = load(args.results, name).trials
+        try:
+            trials = load(args.results, name).trials
+        except UserError as error:
+            unreadable.append(str(error))
+            continue
         counts = trials["status"].value_counts()
         done = trials[trials["status"] == "finished"]
         left = trials[trials["status"].isin(["missing", "running", "failed"])]
@@ -62,6 +68,8 @@ def main(arguments: Sequence[str]) -> int:
             needed,
         )
     out.print(table)
+    for sentence in unreadable:
+        out.print(sentence, markup=False, soft_wrap=True)
     used = sum(file.stat().st_size for file in args.results.rglob("*") if file.is_file())
     weights = sum(file.stat().st_size for file in args.results.glob("cells/*/weights.safetensors"))
     out.print(

@@ -355,7 +355,7 @@ def test_a_figure_that_cannot_be_drawn(mains, tmp_path, monkeypatch, arguments, 
     assert [file.name for file in tmp_path.iterdir()] == ["empty"]
 
 
-@pytest.mark.parametrize("figure", ["cost", "learning_curves", "per_class"])
+@pytest.mark.parametrize("figure", ["forest", "cost", "learning_curves", "per_class"])
 def test_a_figure_of_a_study_without_finished_cells(mains, tmp_path, monkeypatch, figure):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(STORED, tmp_path / "r", ignore=shutil.ignore_patterns("cells"))

@@ -1,0 +1,181 @@
+"""Measures how long a large study takes to analyse: 1,000 finished cells, each with the logits of 10,000 test images.
+
+    python experiments/benchmark_analysis.py
+
+The cells are made up (100 arms x 10 seeds; logits random around the right class), but their records are valid in every respect,
+and read as any other: keys, seals, hashes, shapes. They take 0.7 GB in the temporary folder, which is removed again. Then a
+fresh process loads the study and computes the tables of a report; printed are its seconds, step by step, and its peak memory.
+
+Expected on two cores: under 15 s and 2 GB, after half a minute to a minute of making the cells.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from ablations.arm import Arm
+from ablations.cell import Cell, SplitSizes
+from ablations.cli import console, parse, run_script
+from ablations.protocols import PROTOCOLS
+from ablations.record import Store, Study
+from ablations.units import duration, size
+from cnnkit.data import CLASSES
+from cnnkit.errors import UserError
+
+DATA = "made up"
+VALIDATION_IMAGES = 5_000
+
+
+@dataclass
+class Arguments:
+    """The command line."""
+
+    arms: int = 100
+    """Arms of the study, the baseline among them."""
+    seeds: int = 10
+    """Cells of each arm."""
+    images: int = 10_000
+    """Test images, a multiple of 10."""
+    read: Path | None = None
+    """Analyse this results folder in this process and make nothing: what the benchmark starts in a fresh process."""
+
+
+def write_study(root: Path, arms: Sequence[Arm], seeds: int, images: int) -> None:
+    """A results root with one study, every cell of it finished. The cells are written by processes, one a core."""
+    store = Store.open(root, data=DATA, data_description="made up, for a benchmark")
+    split = SplitSizes(train=8_000, validation=VALIDATION_IMAGES, test=images)
+    store.write_study(
+        Study(
+            name="benchmark", grid="hidden_width", question="How long does the analysis take?", protocol="quick",
+            protocol_changes={}, arms=list(arms), seeds=seeds, data=DATA, data_source="other",
+            data_description="made up, for a benchmark", split=split, commands=[],
+        )
+    )  # fmt: skip
+    cells = [
+        (root, Cell.of(arm, data=DATA, split=split, seed=seed), arm.name, 1.5 + place / len(arms))
+        for seed in range(seeds)
+        for place, arm in enumerate(arms)
+    ]
+    with get_context("spawn").Pool() as pool:
+        written = pool.imap_unordered(write_cell, cells, chunksize=5)
+        for _ in track(written, total=len(cells), description="making cells", console=console()):
+            pass
+
+
+def write_cell(task: tuple[Path, Cell, str, float]) -> None:
+    """A finished cell. Its logits are normal noise, of the right class shifted by a margin and by how easy an image is."""
+    from cnnkit.evaluate import calibration_error, per_class, top1  # torch, which the measured process does without
+
+    root, cell, arm, margin = task
+    labels = {
+        part: np.arange(count) % len(CLASSES)
+        for part, count in (("validation", VALIDATION_IMAGES), ("test", cell.split.test))
+    }
+    own, common = np.random.default_rng(int(cell.key, 16)), np.random.default_rng(0)
+    logits = {}
+    for part, right in labels.items():
+        logits[part] = own.standard_normal((len(right), len(CLASSES)), dtype=np.float32)
+        logits[part][np.arange(len(right)), right] += margin + common.standard_normal(len(right), dtype=np.float32)
+    Store(root).write(
+        {
+            "key": cell.key,
+            "identity": cell.identity,
+            "arm": arm,
+            "provenance": {
+                "protocol": "quick", "device": "a CPU", "device_type": "cpu", "threads": 1, "precision": "bf16",
+                "micro_batch": 64, "gpu_share": 0.0, "trials_at_once": 2, "versions": {}, "host": "a-host",
+                "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:02:00+00:00",
+            },
+            "curve": [
+                {
+                    "epoch": epoch, "train_loss": 2.0 / epoch, "validation_loss": 2.0 / epoch,
+                    "validation_accuracy": top1(logits["validation"], labels["validation"]), "learning_rate": 1e-4,
+                    "train_seconds": 20.0, "evaluate_seconds": 2.0,
+                }
+                for epoch in range(1, cell.recipe.epochs + 1)
+            ],
+            "test_accuracy": top1(logits["test"], labels["test"]),
+            "per_class": per_class(logits["test"], labels["test"]),
+            "calibration_error": calibration_error(logits["test"], labels["test"]),
+            "train_seconds": 20.0 * cell.recipe.epochs,
+            "evaluate_seconds": 2.0 * cell.recipe.epochs,
+            "peak_memory": None,
+        },
+        logits={
+            "validation_logits": logits["validation"], "validation_labels": labels["validation"],
+            "test_logits": logits["test"], "test_labels": labels["test"],
+        },
+        weights={},
+    )  # fmt: skip
+
+
+def seconds_of_reading(root: Path) -> dict[str, float]:
+    """Seconds of each step from the results root to the tables, imports first."""
+    seconds: dict[str, float] = {}
+
+    def timed(step: str, call: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        value = call()
+        seconds[step] = time.perf_counter() - started
+        return value
+
+    started = time.perf_counter()
+    from analysis.effects import effect_table, seed_differences
+    from analysis.results import load
+
+    seconds["imports"] = time.perf_counter() - started
+    results = timed("load", lambda: load(root))
+    timed("logits", lambda: results.correct)
+    timed("effect_table", lambda: effect_table(results.trials, results.correct))
+    timed("seed_differences", lambda: seed_differences(results.trials, results.correct))
+    timed("epochs", lambda: results.epochs)
+    timed("per_class", lambda: results.per_class)
+    if results.damaged:
+        raise UserError(f"the benchmark's own records are damaged: {results.damaged[0]}")
+    return seconds
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Makes the cells, and reads them in a fresh process."""
+    args = parse(Arguments, arguments, description=__doc__)
+    if args.read is not None:
+        seconds = seconds_of_reading(args.read)
+        # Linux counts in KiB, macOS in bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        print(json.dumps({"seconds": seconds, "peak": peak}))
+        return 0
+    if min(args.arms, args.seeds, args.images) < 1 or args.images % len(CLASSES):
+        raise UserError(f"--arms, --seeds and --images are positive, and --images a multiple of {len(CLASSES)}")
+    out, baseline = console(), PROTOCOLS["quick"].baseline()
+    widths = range(512, 512 + args.arms)
+    arms = [baseline.variant(f"hidden width {width}", {"hidden width": width}, hidden_width=width) for width in widths]
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        write_study(Path(folder) / "results", arms, args.seeds, args.images)
+        out.print(f"made {args.arms * args.seeds:,} cells in {duration(time.perf_counter() - started)}")
+        command = [sys.executable, __file__, "--read", f"{folder}/results"]
+        started = time.perf_counter()
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        total = time.perf_counter() - started
+        if run.returncode:
+            raise UserError(f"the reading process failed: {run.stderr.strip().splitlines()[-1]}")
+    measured = json.loads(run.stdout)
+    for step, seconds in measured["seconds"].items():
+        out.print(f"{step:>16} {seconds:6.2f} s")
+    out.print(f"{'in all':>16} {total:6.2f} s, peak memory {size(measured['peak'], 'B')}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
