@@ -20,12 +20,12 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
     """One row an arm, in the grid's order.
 
     Columns: arm, is_baseline, changes, protocol, seeds (finished, with logits that can be read), parameters,
-    parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels), validation_mean,
-    validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 % interval for new
-    seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict, remark (on it),
-    sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether
-    trials ran side by side on one device, which lengthens the seconds), trained_on (devices and precisions), diverged,
-    damaged and unfinished (seeds that are left out). What cannot be computed is NaN.
+    parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels),
+    validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
+    interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict,
+    remark (on it), sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds),
+    shared_device (whether trials ran side by side on one device, which lengthens the seconds), trained_on (devices and
+    precisions), diverged, damaged and unfinished (seeds that are left out). What cannot be computed is NaN.
 
     Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`. margin: of equivalence, 0 to 1.
     """
