@@ -5,6 +5,8 @@
 STUDY is a study's folder, or a results folder that holds one study. NAME is one of
 
     forest           differences in test accuracy to the baseline, with intervals, every seed dotted
+    steps            the baseline's accuracy less the loss of each arm in turn, for arms that make one change each
+    two_factor       accuracy by the levels of two factors that a grid crosses, every seed dotted
     cost             test accuracy against multiply-adds, with the Pareto frontier
     learning_curves  validation accuracy by epoch, a thin line per seed, a bold mean per arm
     per_class        change in each class's recall from the baseline
@@ -25,6 +27,7 @@ from matplotlib.axes import Axes
 from ablations.cli import console, known, parse, run_script
 from analysis import figures
 from analysis.effects import effect_table, seed_differences
+from analysis.factors import design, factor_accuracies, repeated_changes
 from analysis.results import Results, load
 from cnnkit.errors import UserError
 
@@ -32,6 +35,31 @@ from cnnkit.errors import UserError
 def forest(results: Results) -> Axes:
     effects = effect_table(results.trials, results.correct)
     return figures.forest(effects, seed_differences(results.trials, results.correct))
+
+
+def steps(results: Results) -> Axes:
+    study = results.study
+    repeated = repeated_changes(study.arms, tuned={field for fields in study.tuned.values() for field in fields})
+    if repeated:
+        raise UserError(
+            f"{study.name}: more than one arm changes {repeated[0]}, so their effects are no steps of one sum"
+        )
+    return figures.steps(effect_table(results.trials, results.correct))
+
+
+def two_factor(results: Results) -> Axes:
+    """A panel for each two of the factors."""
+    if design(results.study.arms) is None:
+        raise UserError(f"{results.study.name}: its arms do not cross two factors")
+    accuracies = factor_accuracies(results.study.arms, results.correct)
+    pairs = [pair for _, pair in accuracies.groupby(["factor", "other_factor"], sort=False)]
+    if len(pairs) < 2:
+        return figures.two_factor(accuracies)
+    width = mpl.rcParams["figure.figsize"][0]
+    panels = plt.subplots(len(pairs), figsize=(width, 2.5 * len(pairs)), layout="constrained")[1]
+    for pair, ax in zip(pairs, panels, strict=True):
+        figures.two_factor(pair, ax=ax)
+    return panels[0]
 
 
 def cost(results: Results) -> Axes:
@@ -47,7 +75,7 @@ def per_class(results: Results) -> Axes:
 
 
 FIGURES: dict[str, Callable[[Results], Axes]] = {
-    figure.__name__: figure for figure in (forest, cost, learning_curves, per_class)
+    figure.__name__: figure for figure in (forest, steps, two_factor, cost, learning_curves, per_class)
 }
 """Every figure by its name."""
 
@@ -62,7 +90,7 @@ class Arguments:
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
-    """The figure: forest, cost, learning_curves or per_class."""
+    """The figure: forest, steps, two_factor, cost, learning_curves or per_class."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None
@@ -94,6 +122,8 @@ def main(arguments: Sequence[str]) -> int:
     left_out = int((results.trials["status"] != "finished").sum())
     remark = f"; {left_out} of {len(results.trials)} cells are not finished and left out" if left_out else ""
     console().print(f"wrote {out}{remark}", markup=False, soft_wrap=True)
+    for notice in results.damaged:
+        console().print(notice, markup=False, soft_wrap=True)
     return 0
 
 
