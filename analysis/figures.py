@@ -174,7 +174,8 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.use_sticky_edges = False  # bars would end the axis where the baseline stands
     ax.barh(rows, changes, 0.5, begins, color=fills, edgecolor=colours, linewidth=0.8, zorder=2)
     low, high = (begins + 100 * bars[bound].to_numpy(float) for bound in ("low", "high"))
-    ax.hlines(rows, low, high, colors=BASELINE, linewidths=1, zorder=3, label="95 % interval")
+    sure = ~np.isnan(low)
+    ax.hlines(rows[sure], low[sure], high[sure], colors=BASELINE, linewidths=1, zorder=3, label="95 % interval")
     levels = [start, *ends]
     ax.vlines(levels[:-1], np.arange(len(bars)), rows, colors=QUIET, linewidths=0.6, zorder=1, label="running level")
     ax.scatter([start], [0], s=26, marker="D", color=BASELINE, zorder=3, label="baseline")
@@ -233,7 +234,8 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     width = mpl.rcParams["figure.figsize"][0] if ax is None else ax.get_window_extent().width / ax.figure.dpi
     ticks, rotation, tick_height = _tick_names(across, 0.55 * width)
     ax = _axes(max(2.2, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names)) + tick_height) if ax is None else ax
-    place = {level: 0.05 * (line - (len(lines) - 1) / 2) for line, level in enumerate(lines)}
+    apart = min(0.05, 0.6 / len(lines))
+    place = {level: apart * (line - (len(lines) - 1) / 2) for line, level in enumerate(lines)}
     colours = [to_hex(shade) for shade in mpl.colormaps["viridis"](np.linspace(0, 0.66, len(lines)))]
     means = []
     for level, name, colour in zip(lines, names, colours, strict=True):
@@ -259,7 +261,8 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         spot = (across.index(other_level) + place[level], mark)
         ax.scatter(*spot, s=26, marker="D", color=BASELINE, zorder=4, label="baseline")
         joints = [joint for line in means for joint in pairwise(line)]
-        label_points(ax, [spot], ["baseline"], [BASELINE], avoid=joints, beyond=0)
+        leaders = [(end, (ax.get_xlim()[1], end[1])) for end in ends]  # to the lines' names
+        label_points(ax, [spot], ["baseline"], [BASELINE], avoid=[*joints, *leaders], beyond=0)
     return ax
 
 

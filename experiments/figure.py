@@ -15,69 +15,19 @@ Reads only what the study left behind, and writes one file; about 3 seconds. Saf
 finished are left out, and their number is said.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import tyro
-from matplotlib.axes import Axes
 
 from ablations.cli import console, known, parse, run_script
 from analysis import figures
-from analysis.effects import effect_table, seed_differences
-from analysis.factors import design, factor_accuracies, repeated_changes
-from analysis.results import Results, load
+from analysis.results import load
+from analysis.study_figures import FIGURES
 from cnnkit.errors import UserError
-
-
-def forest(results: Results) -> Axes:
-    effects = effect_table(results.trials, results.correct)
-    return figures.forest(effects, seed_differences(results.trials, results.correct))
-
-
-def steps(results: Results) -> Axes:
-    study = results.study
-    repeated = repeated_changes(study.arms, tuned={field for fields in study.tuned.values() for field in fields})
-    if repeated:
-        raise UserError(
-            f"{study.name}: more than one arm changes {repeated[0]}, so their effects are no steps of one sum"
-        )
-    return figures.steps(effect_table(results.trials, results.correct))
-
-
-def two_factor(results: Results) -> Axes:
-    """A panel for each two of the factors."""
-    if design(results.study.arms) is None:
-        raise UserError(f"{results.study.name}: its arms do not cross two factors")
-    accuracies = factor_accuracies(results.study.arms, results.correct)
-    pairs = [pair for _, pair in accuracies.groupby(["factor", "other_factor"], sort=False)]
-    if len(pairs) < 2:
-        return figures.two_factor(accuracies)
-    width = mpl.rcParams["figure.figsize"][0]
-    panels = plt.subplots(len(pairs), figsize=(width, 2.5 * len(pairs)), layout="constrained")[1]
-    for pair, ax in zip(pairs, panels, strict=True):
-        figures.two_factor(pair, ax=ax)
-    return panels[0]
-
-
-def cost(results: Results) -> Axes:
-    return figures.accuracy_against_cost(effect_table(results.trials, results.correct))
-
-
-def learning_curves(results: Results) -> Axes:
-    return figures.learning_curves(results.epochs)
-
-
-def per_class(results: Results) -> Axes:
-    return figures.per_class(results.per_class)
-
-
-FIGURES: dict[str, Callable[[Results], Axes]] = {
-    figure.__name__: figure for figure in (forest, steps, two_factor, cost, learning_curves, per_class)
-}
-"""Every figure by its name."""
 
 SUFFIXES = (".pdf", ".png", ".svg")
 NARROWEST, WIDEST = 3.0, 20.0  # inches; in less, numbers and names cover each other
@@ -100,7 +50,7 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Writes the figure, and says where."""
     args = parse(Arguments, arguments, description=__doc__)
-    draw = FIGURES[known("figure", args.name, list(FIGURES))]
+    name = known("figure", args.name, list(FIGURES))
     out = Path(f"{args.name}.pdf") if args.out is None else args.out
     if out.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out {out}: a figure is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
@@ -110,9 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     mpl.use("agg")  # a file needs no window
     with mpl.rc_context({**figures.STYLE, "figure.figsize": (args.width, 2.4)}):
         try:
-            figure = draw(results).figure.canvas.figure
+            figure = FIGURES[name].draw(results).figure.canvas.figure
         except figures.NothingToDraw as error:
-            raise UserError(f"{args.study}: {error}, so there is nothing to draw yet") from error
+            raise UserError(f"{args.study}: {error}, so there is nothing to draw") from error
         try:
             figure.savefig(out)
         except OSError as error:
