@@ -4,7 +4,7 @@ import base64
 import io
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ablations.units import counted, duration
 from analysis import figures, methods, per_class, tables
 from analysis.effects import MARGIN, effect_table, remarks
+from analysis.factors import design, factor_effects
 from analysis.render import Table, with_minus_signs
 from analysis.results import Results
 from analysis.study_figures import FIGURES, StudyFigure
@@ -139,11 +140,27 @@ def _sections(results: Results, effects: pd.DataFrame, folder: Path) -> list[Sec
     return [
         Section(
             "Effects",
-            figures=pictures("forest", "cost"),
+            figures=[*pictures("forest", "cost"), *(drawn for drawn in pictures("steps") if drawn.image)],
             tables=[tables.effects(effects, title=title), tables.arms(effects, title=title)],
         ),
+        *_by_factor(results, pictures),
         Section("Learning", figures=pictures("learning_curves")),
         *_by_class(results, pictures("per_class")),
+    ]
+
+
+def _by_factor(results: Results, pictures: Callable[..., list[Picture]]) -> list[Section]:
+    """Main effects and interactions; nothing of it where the grid crosses no factors."""
+    if design(results.study.arms) is None:
+        return []
+    found = factor_effects(results.study.arms, results.correct)
+    return [
+        Section(
+            "Factors",
+            [with_minus_signs(sentence) for sentence in found["sentence"]],
+            pictures("two_factor"),
+            [] if found.empty else [tables.factors(found)],
+        )
     ]
 
 

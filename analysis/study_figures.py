@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from analysis import figures
 from analysis.effects import effect_table, seed_differences
 from analysis.factors import design, factor_accuracies, repeated_changes
+from analysis.per_class import class_effects
 from analysis.results import Results
 
 
@@ -93,8 +94,9 @@ FIGURES: dict[str, StudyFigure] = {
         ),
         StudyFigure(
             "per_class",
-            "Change in each class's recall from the baseline, in percentage points, mean over the shared seeds.",
-            lambda results: figures.per_class(results.per_class),
+            "Change in each class's recall from the baseline, in percentage points, mean over the shared seeds. Bold: "
+            "significant after Holm's correction over all classes and arms.",
+            lambda results: figures.per_class(results.per_class, effects=class_effects(results)),
         ),
     )
 }

@@ -209,8 +209,8 @@ def confusions(frame: pd.DataFrame) -> Table:
         Column("p Holm", lambda row: probability(row["adjusted_p"])),
     )
     notes = (
-        "True class → predicted class: share of the true class's test images, mean over the paired seeds. Of each arm the five "
-        "that rose most and the five that fell most, significant ones first. p is adjusted over all 90 confusions of all arms.",
+        "True class → predicted class: share of the true class's test images, mean over the paired seeds. Of each arm the three "
+        "that rose most and the three that fell most, significant ones first. p is adjusted over all 90 confusions of all arms.",
     )
     return Table("confusions", "Confusions gained and lost", frame, columns, notes)
 
