@@ -127,12 +127,12 @@ def _compared(
 
 def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
     """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
-    seeds = row["paired_seeds"]
-    interval = f" [{points(row['low'], sign=True)}, {points(row['high'], sign=True)}]" if seeds > 1 else ""
+    delta, _, interval = with_interval(row["delta"], row["low"], row["high"], sign=True).partition(" ")
     ratios = {"parameters": f"{row['parameters_ratio']:.2g}", "multiply-adds": f"{row['multiply_adds_ratio']:.2g}"}
     moved = [f"{ratio}x {cost}" for cost, ratio in ratios.items() if ratio != "1"]
     return (
-        f"{row['arm']}: {row['verdict']}, {points(row['delta'], sign=True)} points{interval}, {counted(seeds, 'seed')}, "
+        f"{row['arm']}: {row['verdict']}, {delta} points{' ' if interval else ''}{interval}, "
+        f"{counted(row['paired_seeds'], 'seed')}, "
         f"at {counted(first['epochs'], 'epoch')} of {first['protocol']}"
         f"{'; ' + ', '.join(moved) if moved else ''}{'. ' + _capital(row['remark']) if row['remark'] else ''}."
     )
@@ -169,7 +169,13 @@ def difference(row: pd.Series) -> str:
         return "no pair of finished cells"
     if row["paired_seeds"] == 1:
         return f"{points(row['delta'], sign=True)} (one seed: no interval)"
-    return f"{points(row['delta'], sign=True)} [{points(row['low'], sign=True)}, {points(row['high'], sign=True)}]"
+    return with_interval(row["delta"], row["low"], row["high"], sign=True)
+
+
+def with_interval(value: float, low: float, high: float, *, sign: bool = False) -> str:
+    """Such as +1.20 [+0.20, +2.20], in percent or percentage points; without the interval where there is none."""
+    interval = "" if math.isnan(low) else f" [{points(low, sign=sign)}, {points(high, sign=sign)}]"
+    return points(value, sign=sign) + interval
 
 
 def probability(p: float) -> str:

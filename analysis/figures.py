@@ -22,11 +22,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.font_manager import FontProperties
-from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ablations.units import size
+from analysis.labels import NOTE, QUIET, label_ends, label_points
 from analysis.statistics import SIGNIFICANT
 
 COLUMN = 3.25
@@ -50,9 +49,8 @@ STYLE: dict[Any, Any] = {
 }
 """Matplotlib's settings for a paper."""
 
-NOTE = "small"  # labels inside a figure: 6.7 points in `STYLE`
-STEPS = [1, 2, 5, 10]  # between ticks: no 2.5, whose labels need a decimal
-QUIET, BASELINE = "0.6", "0.1"
+TICKS = [1, 2, 5, 10]  # between ticks: no 2.5, whose labels need a decimal
+BASELINE = "0.1"
 BLUE, VERMILION = sns.color_palette("colorblind").as_hex()[0], sns.color_palette("colorblind").as_hex()[3]
 VERDICT_COLOURS = {"better": BLUE, "worse": VERMILION}
 
@@ -63,8 +61,7 @@ COSTS = {
 }
 """Columns of the effect table that a network can be charged with, and what the axis says."""
 
-Point = tuple[float, float]  # in data coordinates
-Segment = tuple[Point, Point]
+INTERVALS = "Lines: 95 % intervals, not adjusted for the number of arms. Filled: significant after Holm's correction."
 
 
 class NothingToDraw(ValueError):
@@ -76,14 +73,15 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
 
     Each row has the mean difference with its 95 % interval (not corrected for the number of arms) and, below them, a
     dot per seed. The verdict stands at the right; where it is better or worse (after Holm's correction) the mean is
-    filled and coloured. An arm with one seed has no interval. The baseline is the line at 0.
+    filled and coloured. An arm with one seed has no interval. The baseline is the line at 0. A line below the axis says what
+    intervals and fillings mean.
 
     Args: effects: as `analysis.effects.effect_table`. seed_differences: as `analysis.effects.seed_differences`.
     Raises: NothingToDraw: no arm has a finished seed in common with the baseline.
     """
     if effects["delta"].isna().all():
         raise NothingToDraw("no arm has a finished seed in common with the baseline")
-    ax = _axes_for_rows(len(effects), extra=0.65) if ax is None else ax
+    ax = _axes_for_rows(len(effects), extra=1.0) if ax is None else ax
     ax.axvline(0, color=BASELINE, linewidth=0.8, zorder=1)
     row_of = {arm: row for row, arm in enumerate(effects["arm"])}
     # The seeds' dots lie below the interval, so that neither hides the other.
@@ -122,9 +120,10 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     ax.set_ylim(len(effects) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_locator(MaxNLocator(7, steps=STEPS))
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=TICKS))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x)))
     ax.set_xlabel("Difference in test accuracy\n(percentage points)")
+    _note(ax, INTERVALS)
     return ax
 
 
@@ -139,6 +138,145 @@ def _standing(arm: pd.Series) -> str:
 
 def _verdict_colour(kind: str) -> str:
     return VERDICT_COLOURS.get(kind, "0.35")
+
+
+def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """From the baseline's mean test accuracy (%) down by the loss of each arm in turn, the largest loss first.
+
+    For a grid whose arms each make one change of their own, such as `leave_one_out`. A row an arm: a bar of the size of
+    its mean difference to the baseline, which begins where the bar above ends; from its end, the difference's 95 %
+    interval (not corrected for the number of arms). The bar is filled and coloured where the verdict is better or worse;
+    the difference, in percentage points, stands at the right. An arm with one seed has no interval, one without a pair
+    no bar.
+
+    What it shows: how large each loss is beside the others, and beside what the baseline has. What it cannot show: what
+    several changes do together. Each change was trained alone; where the last bar ends was not trained, and would be
+    reached only if losses added up. Parts that do each other's work both look dispensable: a crossed design tells
+    (`two_factor`).
+
+    Args: effects: as `analysis.effects.effect_table`.
+    Raises: NothingToDraw: the baseline has no finished seed, or no arm shares one with it.
+    """
+    start = 100 * float(effects.loc[effects["is_baseline"], "test_mean"].iloc[0])
+    arms = effects[~effects["is_baseline"]].sort_values("delta", kind="stable")  # those without a pair come last
+    bars = arms[arms["delta"].notna()]
+    if math.isnan(start):
+        raise NothingToDraw("the baseline has no finished seed")
+    if bars.empty:
+        raise NothingToDraw("no arm shares a finished seed with the baseline")
+    ax = _axes_for_rows(len(effects), extra=1.1) if ax is None else ax
+    rows = np.arange(1, len(bars) + 1)
+    changes = 100 * bars["delta"].to_numpy(float)
+    ends = start + np.cumsum(changes)
+    begins = ends - changes
+    colours = [_verdict_colour(kind) for kind in bars["verdict"]]
+    fills = [VERDICT_COLOURS.get(kind, "white") for kind in bars["verdict"]]
+    ax.use_sticky_edges = False  # bars would end the axis where the baseline stands
+    ax.barh(rows, changes, 0.5, begins, color=fills, edgecolor=colours, linewidth=0.8, zorder=2)
+    low, high = (begins + 100 * bars[bound].to_numpy(float) for bound in ("low", "high"))
+    sure = ~np.isnan(low)
+    ax.hlines(rows[sure], low[sure], high[sure], colors=BASELINE, linewidths=1, zorder=3, label="95 % interval")
+    levels = [start, *ends]
+    ax.vlines(levels[:-1], np.arange(len(bars)), rows, colors=QUIET, linewidths=0.6, zorder=1, label="running level")
+    ax.scatter([start], [0], s=26, marker="D", color=BASELINE, zorder=3, label="baseline")
+    for row, (_, arm) in enumerate(arms.iterrows(), start=1):
+        ax.text(
+            1.02,
+            row,
+            _step(arm),
+            transform=ax.get_yaxis_transform(),
+            va="center_baseline",
+            fontsize=NOTE,
+            color=_verdict_colour(arm["verdict"]),
+        )
+    names = [*effects.loc[effects["is_baseline"], "arm"], *arms["arm"]]
+    ax.set_yticks(range(len(names)), [_wrapped(name) for name in names])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
+    ax.set_xlabel("Test accuracy (%)\nif the changes added up")
+    _note(ax, f"Each change was trained alone, never their sum. {INTERVALS}")
+    return ax
+
+
+def _step(arm: pd.Series) -> str:
+    """What the right margin of the steps says about an arm."""
+    if math.isnan(arm["delta"]):
+        return "no pair"
+    points = round(100 * arm["delta"], 1)
+    change = "0" if points == 0 else f"{points:+.1f}".replace("-", "−")
+    return f"{change} (one seed)" if arm["paired_seeds"] == 1 else change
+
+
+def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Test accuracy (%) at each level of one factor, a bold line of means per level of another: parallel lines add up.
+
+    A dot is a seed, and a thin line joins a seed's dots. Levels of a line stand a little apart from those of the next, and
+    at equal distances even where they are numbers. The baseline is a diamond, or a dashed line at its mean where it is
+    none of the points.
+
+    There are no intervals: the seeds are paired, and intervals of single means carry what makes a seed good or bad in
+    every arm, so that they overlap where a difference is certain. Whether lines part or cross by more than chance is in
+    `analysis.factors.factor_effects`.
+
+    Args: accuracies: as `analysis.factors.factor_accuracies`, of one pair of factors.
+    Raises: NothingToDraw: no seed is finished in every arm. ValueError: more than one pair.
+    """
+    if accuracies.empty:
+        raise NothingToDraw("no seed is finished in every arm that the factors cross")
+    if len(accuracies[["factor", "other_factor"]].drop_duplicates()) > 1:
+        raise ValueError("draw one pair of factors at a time")
+    points, baseline = accuracies[accuracies["level"] != ""], accuracies[accuracies["is_baseline"]]
+    factor, other, averaged = points[["factor", "other_factor", "averaged_over"]].iloc[0]
+    across, lines = points["other_level"].unique().tolist(), points["level"].unique().tolist()
+    names = [_wrapped(f"{factor} {level}") for level in lines]
+    width = mpl.rcParams["figure.figsize"][0] if ax is None else ax.get_window_extent().width / ax.figure.dpi
+    ticks, rotation, tick_height = _tick_names(across, 0.55 * width)
+    ax = _axes(max(2.2, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names)) + tick_height) if ax is None else ax
+    apart = min(0.05, 0.6 / len(lines))
+    place = {level: apart * (line - (len(lines) - 1) / 2) for line, level in enumerate(lines)}
+    colours = [to_hex(shade) for shade in mpl.colormaps["viridis"](np.linspace(0, 0.66, len(lines)))]
+    means = []
+    for level, name, colour in zip(lines, names, colours, strict=True):
+        own = points[points["level"] == level].pivot(index="other_level", columns="seed", values="test_accuracy")
+        seeds = 100 * own.loc[across].to_numpy(float)
+        x = np.arange(len(across)) + place[level]
+        ax.plot(x, seeds, marker="o", color=colour, lw=0.5, alpha=0.45, ms=3, mew=0, label="one seed")
+        ax.plot(x, seeds.mean(axis=1), marker="o", color=colour, lw=1.7, ms=4, mew=0, label=name)
+        means.append(list(zip(x.tolist(), seeds.mean(axis=1).tolist(), strict=True)))
+    ax.set_xticks(range(len(across)), ticks, rotation=rotation)
+    ax.set_xlabel(_wrapped(_capital(other), 36))
+    ax.set_ylabel("Test accuracy (%)" + (f",\n{_wrapped(f'mean over {averaged}', 30)}" if averaged else ""))
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
+    ax.margins(x=0.12)
+    ends = [line[-1] for line in means]
+    mark = 100 * float(baseline["test_accuracy"].mean())
+    if "" in baseline["level"].values:
+        ax.axhline(mark, color=BASELINE, lw=0.8, ls=(0, (4, 2)), zorder=1, label="baseline")
+        ends, names, colours = [*ends, (ends[-1][0], mark)], [*names, "baseline"], [*colours, BASELINE]
+    label_ends(ax, ends, names, colours)
+    if len(baseline) and "" not in baseline["level"].values:
+        level, other_level = baseline[["level", "other_level"]].iloc[0]
+        spot = (across.index(other_level) + place[level], mark)
+        ax.scatter(*spot, s=26, marker="D", color=BASELINE, zorder=4, label="baseline")
+        joints = [joint for line in means for joint in pairwise(line)]
+        leaders = [(end, (ax.get_xlim()[1], end[1])) for end in ends]  # to the lines' names
+        label_points(ax, [spot], ["baseline"], [BASELINE], avoid=[*joints, *leaders], beyond=0)
+    return ax
+
+
+def _tick_names(levels: Sequence[str], width: float) -> tuple[list[str], int, float]:
+    """Names of levels along an axis of this width (inches): wrapped, or upright where words are too long; their rotation
+    and how high they are (inches).
+    """
+    pitch = 72 * width / len(levels)
+    characters, lines = int(pitch / 4.6), max(1, int(pitch / 9))  # of the ticks' 7 points
+    if all(len(word) <= characters for level in levels for word in level.split()):
+        names = [textwrap.fill(level, characters) for level in levels]
+        return names, 0, 0.12 * max(name.count("\n") + 1 for name in names)
+    names = [textwrap.fill(level, max(18, math.ceil(1.3 * len(level) / lines))) for level in levels]
+    return names, 90, 0.064 * max(len(line) for name in names for line in name.split("\n"))
 
 
 def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds", ax: Axes | None = None) -> Axes:
@@ -191,7 +329,7 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
         points.insert(0, (float(a), float(b)))
         names.insert(0, "Pareto frontier")
         colours.insert(0, BLUE)
-    _label_points(ax, points, names, colours, avoid=[*bars, *joints])
+    label_points(ax, points, names, colours, avoid=[*bars, *joints])
     return ax
 
 
@@ -211,7 +349,7 @@ def _cost_axis(ax: Axes, cost: np.ndarray) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
         ax.xaxis.set_minor_formatter(NullFormatter())
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=TICKS))
     if low == high:  # a grid that moves no cost: the points stand in the middle
         ax.set_xlim(0.5 * low, 1.5 * low)
     else:
@@ -248,9 +386,9 @@ def learning_curves(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("Epoch")
     ax.set_ylabel("Validation accuracy (%)")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    ax.yaxis.set_major_locator(MaxNLocator(7, steps=STEPS))
+    ax.yaxis.set_major_locator(MaxNLocator(7, steps=TICKS))
     ax.margins(x=0.02)
-    _label_ends(ax, ends, names, colours)
+    label_ends(ax, ends, names, colours)
     return ax
 
 
@@ -323,126 +461,30 @@ def _wrapped(name: str, characters: int = 18) -> str:
     return textwrap.fill(name, characters)
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _note(ax: Axes, text: str) -> None:
+    """What a reader must know, small, below the label of the x axis."""
+    characters = int(16 * ax.get_window_extent().width / ax.figure.dpi)
+    ax.annotate(
+        textwrap.fill(text, characters),
+        (0.5, 0),
+        xycoords=ax.xaxis.label,
+        xytext=(0, -3),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=NOTE,
+        color="0.35",
+        annotation_clip=False,
+    )
+
+
 def _signed(value: float) -> str:
     return "0" if value == 0 else f"{value:+g}".replace("-", "−")
 
 
 def _signed_whole(value: float) -> str:
     return "" if math.isnan(value) else _signed(round(value))
-
-
-def _laid_out(ax: Axes) -> float:
-    """Fixes where things stand, which the names' places depend on. Returns the pixels of a point."""
-    ax.autoscale_view()
-    figure = ax.figure.canvas.figure  # of a subfigure, the whole
-    figure.draw_without_rendering()
-    return figure.dpi / 72
-
-
-def _label_ends(ax: Axes, ends: Sequence[Point], names: Sequence[str], colours: Sequence[str]) -> None:
-    """Names at the right of the lines that end at `ends`, moved up or down until none covers another."""
-    pixel = _laid_out(ax)
-    line = 1.25 * FontProperties(size=NOTE).get_size_in_points() * pixel / ax.get_window_extent().height
-    heights = line * np.array([name.count("\n") + 1 for name in names])
-    low, high = ax.get_ylim()
-    wanted = np.array([(y - low) / (high - low) for _, y in ends])
-    for end, name, colour, place in zip(ends, names, colours, _apart(wanted, heights), strict=True):
-        ax.annotate(
-            name,
-            end,
-            xytext=(1.05, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=NOTE,
-            color=colour,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
-        )
-
-
-def _apart(wanted: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Places from 0 to 1 as near as can be to those wanted at which intervals of these heights do not overlap.
-
-    Neighbours that would overlap form a block, which stands where its members want to be on average. Where 1 is too
-    little for all, they reach beyond it.
-    """
-    order = np.argsort(wanted, kind="stable")
-    # Less how far each stands above the first when all are packed, "do not overlap" is "do not fall".
-    packed = np.concatenate([[0], np.cumsum((heights[order][1:] + heights[order][:-1]) / 2)])
-    blocks: list[list[float]] = []
-    for target in wanted[order] - packed:
-        blocks.append([target])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    places = np.empty_like(wanted)
-    lowest = heights[order[0]] / 2
-    highest = max(lowest, 1 - heights[order[-1]] / 2 - packed[-1])
-    bottoms = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
-    places[order] = np.clip(bottoms, lowest, highest) + packed
-    return places
-
-
-Place = tuple[int, int, int]
-PLACES: list[Place] = [
-    (distance, dx, dy)
-    for distance in (5, 11, 18, 26)
-    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-]
-"""Where a name can stand beside its point: how far (in points) and in which direction, the preferred first."""
-NEAR = 5  # a name that stands farther from its point gets a line to it
-FAR, LOST = 4, 3  # how bad are a point of distance and a square point that hides something or lies outside of the axes
-
-
-def _label_points(
-    ax: Axes, points: Sequence[Point], names: Sequence[str], colours: Sequence[str], *, avoid: Sequence[Segment]
-) -> None:
-    """A name beside each point, where it hides least of the points, the other names and the lines to avoid."""
-    pixel = _laid_out(ax)
-    to_pixels = ax.transData.transform
-    taken = [_beads(centre, centre, 3 * pixel) for centre in to_pixels(points)]
-    taken += [_beads(start, end, pixel) for start, end in map(to_pixels, avoid)]
-    # A name may end somewhat to the right of the axes: nothing stands there, and the layout makes room.
-    frame = np.array([ax.get_window_extent().extents]) + np.array([0, 0, 30 * pixel, 0])
-    for point, name, colour in zip(points, names, colours, strict=True):
-        label = ax.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=NOTE, color=colour)
-        centre, obstacles = to_pixels(point), np.concatenate(taken)
-
-        def leader(place: Place, centre: np.ndarray = centre) -> np.ndarray:
-            distance, *direction = place
-            end = centre + distance * pixel * np.array(direction)
-            return _beads(centre, end, pixel / 2)[: None if distance > NEAR else 0]
-
-        def harm(place: Place, label: Annotation = label, obstacles: np.ndarray = obstacles) -> float:
-            box = _put(label, place)
-            outside = _common_area(box, box) - _common_area(box, frame)
-            crossed = _common_area(box, obstacles) + _common_area(leader(place), obstacles)
-            return FAR * pixel**2 * place[0] + LOST * (outside + crossed)
-
-        place = min(PLACES, key=harm)
-        taken += [_put(label, place), leader(place)]
-        if place[0] > NEAR:
-            line = {"arrowstyle": "-", "color": QUIET, "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
-            ax.annotate("", point, xytext=label.xyann, textcoords="offset points", arrowprops=line, zorder=1)
-
-
-def _put(label: Annotation, place: Place) -> np.ndarray:
-    """Moves a name; returns its box (1, 4), in pixels."""
-    distance, dx, dy = place
-    label.xyann = (distance * dx, distance * dy)
-    label.set_horizontalalignment(("center", "left", "right")[dx])
-    label.set_verticalalignment(("center_baseline", "bottom", "top")[dy])
-    return np.array([label.get_window_extent().extents])
-
-
-def _beads(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
-    """Small boxes along a line, as the box of a slanted line itself would be far too large: (boxes, 4), in pixels."""
-    number = 1 + int(np.abs(end - start).max() / (2 * radius))
-    centres = start + np.linspace(0, 1, number)[:, None] * (end - start)
-    return np.hstack([centres - radius, centres + radius])
-
-
-def _common_area(some: np.ndarray, others: np.ndarray) -> float:
-    """Area that boxes have in common with others, over all pairs. A box is left, bottom, right, top."""
-    low = np.maximum(some[:, None, :2], others[None, :, :2])
-    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
-    return float((high - low).clip(0).prod(axis=-1).sum())

@@ -177,7 +177,7 @@ def confusions(results: Results) -> pd.DataFrame:
     return table.assign(adjusted_p=holm(table["p_value"].to_numpy(float)))
 
 
-def gained_and_lost(confusions: pd.DataFrame, n: int = 5) -> pd.DataFrame:
+def gained_and_lost(confusions: pd.DataFrame, n: int = 3) -> pd.DataFrame:
     """The confusions that change most, up to `n` that became more frequent (gained) and `n` less (lost) in each arm.
 
     Columns: change (gained or lost), significant (adjusted_p below 0.05), and those of `confusions`. Arms keep their

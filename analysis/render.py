@@ -71,12 +71,13 @@ class Table:
         """A table across both columns of a page, with booktabs' rules; needs the packages booktabs and adjustbox."""
         shown = self.shown().style.hide(axis="index").format(latex).format_index(latex, axis="columns")
         tabular = shown.to_latex(hrules=True, column_format="".join(column.align[0] for column in self.columns))
-        notes = f"\n\\par\\smallskip\\footnotesize {latex(' '.join(self.notes))}" if self.notes else ""
+        notes = f"\n\\par\\smallskip\\raggedright\\footnotesize {latex(' '.join(self.notes))}" if self.notes else ""
         return (
             "% \\usepackage{booktabs,adjustbox}\n"
             "\\begin{table*}\n\\centering\\small\n"
             f"\\caption{{{latex(self.caption)}}}\n\\label{{tab:{self.name}}}\n"
-            f"\\begin{{adjustbox}}{{max width=\\textwidth}}\n{tabular}\\end{{adjustbox}}{notes}\n\\end{{table*}}\n"
+            f"\\begin{{adjustbox}}{{max width=\\textwidth,max totalheight=0.9\\textheight}}\n"
+            f"{tabular}\\end{{adjustbox}}{notes}\n\\end{{table*}}\n"
         )
 
     def write(self, folder: Path) -> None:

@@ -4,7 +4,7 @@ import base64
 import io
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +15,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ablations.units import counted, duration
-from analysis import figures, methods, tables
+from analysis import figures, methods, per_class, tables
 from analysis.effects import MARGIN, effect_table, remarks
+from analysis.factors import design, factor_effects
 from analysis.render import Table, with_minus_signs
 from analysis.results import Results
 from analysis.study_figures import FIGURES, StudyFigure
@@ -139,11 +140,45 @@ def _sections(results: Results, effects: pd.DataFrame, folder: Path) -> list[Sec
     return [
         Section(
             "Effects",
-            figures=pictures("forest", "cost"),
+            figures=[*pictures("forest", "cost"), *(drawn for drawn in pictures("steps") if drawn.image)],
             tables=[tables.effects(effects, title=title), tables.arms(effects, title=title)],
         ),
+        *_by_factor(results, pictures),
         Section("Learning", figures=pictures("learning_curves")),
-        Section("Classes", figures=pictures("per_class")),
+        *_by_class(results, pictures("per_class")),
+    ]
+
+
+def _by_factor(results: Results, pictures: Callable[..., list[Picture]]) -> list[Section]:
+    """Main effects and interactions; nothing of it where the grid crosses no factors."""
+    if design(results.study.arms) is None:
+        return []
+    found = factor_effects(results.study.arms, results.correct)
+    return [
+        Section(
+            "Factors",
+            [with_minus_signs(sentence) for sentence in found["sentence"]],
+            pictures("two_factor"),
+            [] if found.empty else [tables.factors(found)],
+        )
+    ]
+
+
+def _by_class(results: Results, drawn: list[Picture]) -> list[Section]:
+    """Which classes, confusions and images an arm changes; nothing of it where no arm has a pair."""
+    changes = per_class.class_effects(results)
+    details = [("Recall, precision and F1 of each arm and class", tables.class_table(per_class.class_table(results)))]
+    if changes.empty:
+        return [Section("Classes", figures=drawn, details=details)]
+    changed = per_class.gained_and_lost(per_class.confusions(results))
+    return [
+        Section(
+            "Classes",
+            figures=drawn,
+            tables=[tables.groups(changes)],
+            details=[("Differences by class", tables.class_effects(changes)), *details],
+        ),
+        Section("Confusions and images", tables=[tables.confusions(changed), tables.flips(per_class.flips(results))]),
     ]
 
 

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from scipy import optimize, special, stats
 
 from ablations.units import counted
@@ -262,12 +262,15 @@ class Factorial(Generic[A, B]):
 
 
 def interaction(
-    correct: Mapping[tuple[A, B], Bool[np.ndarray, "seeds images"]], *, images: Images = "new", level: float = 0.95
+    correct: Mapping[tuple[A, B], Real[np.ndarray, "seeds images"] | Bool[np.ndarray, "seeds images"]],
+    *,
+    images: Images = "new",
+    level: float = 0.95,
 ) -> Factorial[A, B]:
     """Main effects and interactions of two crossed factors.
 
-    Args: correct: (level of the first factor, level of the second) -> as in `paired_effect`. The first entry holds both
-        reference levels.
+    Args: correct: (level of the first factor, level of the second) -> as in `paired_effect`, or its mean over the levels
+        of further factors. The first entry holds both reference levels.
     Raises: ValueError: a factor has one level, a combination is missing, or the arrays do not fit together.
     """
     levels_a, levels_b = (list(dict.fromkeys(levels)) for levels in zip(*correct, strict=True)) if correct else ([], [])

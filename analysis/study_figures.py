@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from analysis import figures
 from analysis.effects import effect_table, seed_differences
+from analysis.factors import design, factor_accuracies, repeated_changes
+from analysis.per_class import class_effects
 from analysis.results import Results
 
 
@@ -25,6 +29,31 @@ def _forest(results: Results) -> Axes:
     return figures.forest(effects, seed_differences(results.trials, results.correct))
 
 
+def _steps(results: Results) -> Axes:
+    study = results.study
+    tuned = {field for fields in study.tuned.values() for field in fields}
+    repeated = repeated_changes(study.arms, tuned)
+    if repeated:
+        raise figures.NothingToDraw(f"more than one arm changes {repeated[0]}, and such changes do not add up")
+    return figures.steps(effect_table(results.trials, results.correct))
+
+
+def _two_factor(results: Results) -> Axes:
+    """A panel for each two of the factors; returns the first."""
+    arms = results.study.arms
+    if design(arms) is None:
+        raise figures.NothingToDraw("its arms do not cross two factors")
+    accuracies = factor_accuracies(arms, results.correct)
+    pairs = [pair for _, pair in accuracies.groupby(["factor", "other_factor"], sort=False)]
+    if len(pairs) < 2:
+        return figures.two_factor(accuracies)
+    size = mpl.rcParams["figure.figsize"][0], 2.5 * len(pairs)
+    panels = plt.subplots(len(pairs), figsize=size, layout="constrained")[1]
+    for pair, ax in zip(pairs, panels, strict=True):
+        figures.two_factor(pair, ax=ax)
+    return panels[0]
+
+
 def _cost(results: Results) -> Axes:
     return figures.accuracy_against_cost(effect_table(results.trials, results.correct))
 
@@ -37,6 +66,19 @@ FIGURES: dict[str, StudyFigure] = {
             "Differences in test accuracy to the baseline: mean, 95 % interval for new seeds and new test images (not "
             "adjusted for the number of arms), and below it a dot per seed. Filled: significant after Holm's correction.",
             _forest,
+        ),
+        StudyFigure(
+            "steps",
+            "The baseline's test accuracy less the loss of each arm in turn, as if losses added up: each change was trained "
+            "alone, never their sum. Lines: 95 % intervals of the single changes (not adjusted for the number of arms). "
+            "Filled: significant after Holm's correction.",
+            _steps,
+        ),
+        StudyFigure(
+            "two_factor",
+            "Test accuracy at the levels of two factors: a thin line per seed, a bold mean per level of one factor. Parallel "
+            "lines: the factors add up. The baseline is a diamond, or a dashed line where it is none of the points.",
+            _two_factor,
         ),
         StudyFigure(
             "cost",
@@ -52,8 +94,9 @@ FIGURES: dict[str, StudyFigure] = {
         ),
         StudyFigure(
             "per_class",
-            "Change in each class's recall from the baseline, in percentage points, mean over the shared seeds.",
-            lambda results: figures.per_class(results.per_class),
+            "Change in each class's recall from the baseline, in percentage points, mean over the shared seeds. Bold: "
+            "significant after Holm's correction over all classes and arms.",
+            lambda results: figures.per_class(results.per_class, effects=class_effects(results)),
         ),
     )
 }

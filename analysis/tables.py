@@ -5,8 +5,10 @@ import math
 import pandas as pd
 
 from ablations.units import size
-from analysis.effects import difference, mixed_kinds, points, probability
+from analysis.effects import difference, mixed_kinds, points, probability, with_interval
+from analysis.per_class import MEASURES
 from analysis.render import Column, Table
+from cnnkit.data import CLASSES
 
 ARM = Column("arm", lambda row: str(row["arm"]), "left")
 MEASURED = ("test_accuracy", "seconds", "device", "precision")  # columns that no cell has before the first is finished
@@ -63,19 +65,175 @@ def arms(frame: pd.DataFrame, *, title: str = "") -> Table:
         Column("field", lambda row: "" if pd.isna(row["receptive_field"]) else f"{row['receptive_field']:.3g}"),
         Column("validation % (SD)", lambda row: _with_sd(row, "validation")),
         Column("s", _seconds),
-        Column("GPU-h", lambda row: f"{row['gpu_hours']:.2f}" if row["gpu_hours"] else "0"),
+        *((Column("GPU-h", lambda row: f"{row['gpu_hours']:.2f}"),) if frame["gpu_hours"].any() else ()),
         *((Column("trained on", lambda row: row["trained_on"], "left"),) if mixed else ()),
     )
     shared = "; *: trials shared the device, which lengthens them" if frame["shared_device"].any() else ""
+    hours = " GPU-h: of all seeds." if frame["gpu_hours"].any() else ""
     notes = (
         f"Field: receptive field of the last block in original pixels. Validation accuracy after the last epoch: mean over "
-        f"seeds with standard deviation. s: seconds of a trial, mean over seeds{shared}. GPU-h: of all seeds.",
+        f"seeds with standard deviation. s: seconds of a trial, mean over seeds{shared}.{hours}",
     )
     names = [
         "arm", "changes", "receptive_field", "validation_mean", "validation_sd", "seconds", "shared_device", "gpu_hours",
         "trained_on",
     ]  # fmt: skip
     return Table("arms", f"{title}{': ' if title else ''}what each arm is", frame[names], columns, notes)
+
+
+def factors(frame: pd.DataFrame) -> Table:
+    """Main effects and interactions.
+
+    Args: frame: as `analysis.factors.factor_effects`.
+    """
+    columns = (
+        Column("effect", _term, "left"),
+        Column("difference [95 %]", _paired),
+        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+        Column("seeds", lambda row: f"{row['paired_seeds']:.0f}"),
+    )
+    notes = (
+        "In percentage points of test accuracy, over the seeds that all arms of the design have finished. A main effect is "
+        "averaged over the levels of the other factors; an interaction (×) is how much larger the effect of the first is "
+        "at the second's level than at its reference. Where there is an interaction, read it and not the main effects. "
+        "Intervals are not adjusted for their number; p is, over all rows, by Holm's method.",
+    )
+    return Table("factors", "Main effects and interactions", frame, columns, notes)
+
+
+def _term(row: pd.Series) -> str:
+    change = f"{row['factor']} {row['level']} instead of {row['reference']}"
+    if row["kind"] == "main":
+        return change
+    return f"{change} × {row['other_factor']} {row['other_level']} instead of {row['other_reference']}"
+
+
+def _paired(row: pd.Series) -> str:
+    return with_interval(row["delta"], row["low"], row["high"], sign=True)
+
+
+def groups(class_effects: pd.DataFrame) -> Table:
+    """What each arm changes in the mean recall of vehicles and of animals, and whether it changes one more.
+
+    Args: class_effects: as `analysis.per_class.class_effects`.
+    """
+    frame = class_effects[~class_effects["class"].isin(CLASSES) & (class_effects["measure"] == "recall")]
+    columns = (
+        ARM,
+        Column("recall of", lambda row: row["class"], "left"),
+        Column("difference [95 %]", _paired),
+        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+    )
+    notes = (
+        "Mean recall of the four vehicles and of the six animals, against the baseline, in percentage points. That an arm "
+        "changes one group more than the other is a claim about the row of their difference alone.",
+    )
+    return Table("groups", "Vehicles and animals", frame, columns, notes)
+
+
+def class_effects(frame: pd.DataFrame) -> Table:
+    """What each arm changes in each class.
+
+    Args: frame: as `analysis.per_class.class_effects`.
+    """
+    wide = _by_measure(frame, ["arm", "class"], ["delta", "low", "high", "p_value", "adjusted_p"])
+    columns = (
+        ARM,
+        Column("class", lambda row: row["class"], "left"),
+        *(column for measure in MEASURES for column in _change(measure)),
+    )
+    notes = (
+        "Differences to the baseline in percentage points, paired by seed and test image. p is adjusted by Holm's method over "
+        "all arms and classes of a measure, and over all arms and groups; intervals are not.",
+    )
+    return Table("class_effects", "Differences to the baseline by class", wide, columns, notes)
+
+
+def class_table(frame: pd.DataFrame) -> Table:
+    """How well each arm does in each class.
+
+    Args: frame: as `analysis.per_class.class_table`.
+    """
+    wide = _by_measure(frame, ["arm", "class", "seeds"], ["mean", "sd", "low", "high"])
+    columns = (
+        ARM,
+        Column("class", lambda row: row["class"], "left"),
+        *(_level(measure) for measure in MEASURES),
+        SEEDS,
+    )
+    notes = (
+        "Mean over seeds, with a 95 % interval for new seeds and new test images. Overlapping intervals of two arms say "
+        "nothing about their difference, which is paired.",
+    )
+    return Table("classes", "Recall, precision and F1 by class", wide, columns, notes)
+
+
+def _change(measure: str) -> tuple[Column, Column]:
+    return (
+        Column(f"{measure} [95 %]", lambda row: _of(row, measure, "delta", sign=True)),
+        Column("p Holm", lambda row: probability(row[f"{measure}_adjusted_p"])),
+    )
+
+
+def _level(measure: str) -> Column:
+    return Column(f"{measure} % [95 %]", lambda row: _of(row, measure, "mean"))
+
+
+def _by_measure(frame: pd.DataFrame, rows: list[str], values: list[str]) -> pd.DataFrame:
+    """One row for what had a row a measure: columns such as recall_delta."""
+    parts = [
+        frame.loc[frame["measure"] == measure, [*rows, *values]]
+        .rename(columns={value: f"{measure}_{value}" for value in values})
+        .set_index(rows)
+        for measure in MEASURES
+    ]
+    return pd.concat(parts, axis="columns").reset_index()
+
+
+def _of(row: pd.Series, measure: str, value: str, *, sign: bool = False) -> str:
+    return with_interval(row[f"{measure}_{value}"], row[f"{measure}_low"], row[f"{measure}_high"], sign=sign)
+
+
+def confusions(frame: pd.DataFrame) -> Table:
+    """The confusions that changed most.
+
+    Args: frame: as `analysis.per_class.gained_and_lost`.
+    """
+    columns = (
+        ARM,
+        Column("confusion", lambda row: f"{row['true_class']} → {row['predicted_class']}", "left"),
+        Column("change", lambda row: row["change"], "left"),
+        Column("baseline %", lambda row: points(row["baseline_rate"])),
+        Column("arm %", lambda row: points(row["arm_rate"])),
+        Column("difference [95 %]", _paired),
+        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+    )
+    notes = (
+        "True class → predicted class: share of the true class's test images, mean over the paired seeds. Of each arm the three "
+        "that rose most and the three that fell most, significant ones first. p is adjusted over all 90 confusions of all arms.",
+    )
+    return Table("confusions", "Confusions gained and lost", frame, columns, notes)
+
+
+def flips(frame: pd.DataFrame) -> Table:
+    """Images on which an arm and the baseline differ in being right.
+
+    Args: frame: as `analysis.per_class.flips`.
+    """
+    columns = (
+        ARM,
+        Column("seed", lambda row: str(row["seed"])),
+        Column("lost", lambda row: str(row["baseline_right_arm_wrong"])),
+        Column("gained", lambda row: str(row["baseline_wrong_arm_right"])),
+        Column("p McNemar", lambda row: probability(row["p_value"])),
+        Column("lost in every seed", lambda row: str(row["lost_in_every_seed"])),
+        Column("gained in every seed", lambda row: str(row["gained_in_every_seed"])),
+    )
+    notes = (
+        "Lost: test images that the baseline gets right and the arm wrong; gained: the reverse. McNemar's test speaks of the "
+        "two trained networks of its row, not of the recipe: that is what the table of effects is for.",
+    )
+    return Table("flips", "Images that flip", frame, columns, notes)
 
 
 def cells(trials: pd.DataFrame) -> Table:

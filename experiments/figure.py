@@ -5,6 +5,8 @@
 STUDY is a study's folder, or a results folder that holds one study. NAME is one of
 
     forest           differences in test accuracy to the baseline, with intervals, every seed dotted
+    steps            the baseline's accuracy less the loss of each arm in turn, for arms that make one change each
+    two_factor       accuracy by the levels of two factors that a grid crosses, every seed dotted
     cost             test accuracy against multiply-adds, with the Pareto frontier
     learning_curves  validation accuracy by epoch, a thin line per seed, a bold mean per arm
     per_class        change in each class's recall from the baseline
@@ -13,43 +15,19 @@ Reads only what the study left behind, and writes one file; about 3 seconds. Saf
 finished are left out, and their number is said.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import tyro
-from matplotlib.axes import Axes
 
 from ablations.cli import console, known, parse, run_script
 from analysis import figures
-from analysis.effects import effect_table, seed_differences
-from analysis.results import Results, load
+from analysis.results import load
+from analysis.study_figures import FIGURES
 from cnnkit.errors import UserError
-
-
-def forest(results: Results) -> Axes:
-    effects = effect_table(results.trials, results.correct)
-    return figures.forest(effects, seed_differences(results.trials, results.correct))
-
-
-def cost(results: Results) -> Axes:
-    return figures.accuracy_against_cost(effect_table(results.trials, results.correct))
-
-
-def learning_curves(results: Results) -> Axes:
-    return figures.learning_curves(results.epochs)
-
-
-def per_class(results: Results) -> Axes:
-    return figures.per_class(results.per_class)
-
-
-FIGURES: dict[str, Callable[[Results], Axes]] = {
-    figure.__name__: figure for figure in (forest, cost, learning_curves, per_class)
-}
-"""Every figure by its name."""
 
 SUFFIXES = (".pdf", ".png", ".svg")
 NARROWEST, WIDEST = 3.0, 20.0  # inches; in less, numbers and names cover each other
@@ -62,7 +40,7 @@ class Arguments:
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
-    """The figure: forest, cost, learning_curves or per_class."""
+    """The figure: forest, steps, two_factor, cost, learning_curves or per_class."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None
@@ -72,7 +50,7 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Writes the figure, and says where."""
     args = parse(Arguments, arguments, description=__doc__)
-    draw = FIGURES[known("figure", args.name, list(FIGURES))]
+    name = known("figure", args.name, list(FIGURES))
     out = Path(f"{args.name}.pdf") if args.out is None else args.out
     if out.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out {out}: a figure is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
@@ -82,9 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     mpl.use("agg")  # a file needs no window
     with mpl.rc_context({**figures.STYLE, "figure.figsize": (args.width, 2.4)}):
         try:
-            figure = draw(results).figure.canvas.figure
+            figure = FIGURES[name].draw(results).figure.canvas.figure
         except figures.NothingToDraw as error:
-            raise UserError(f"{args.study}: {error}, so there is nothing to draw yet") from error
+            raise UserError(f"{args.study}: {error}, so there is nothing to draw") from error
         try:
             figure.savefig(out)
         except OSError as error:
@@ -94,6 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     left_out = int((results.trials["status"] != "finished").sum())
     remark = f"; {left_out} of {len(results.trials)} cells are not finished and left out" if left_out else ""
     console().print(f"wrote {out}{remark}", markup=False, soft_wrap=True)
+    for notice in results.damaged:
+        console().print(notice, markup=False, soft_wrap=True)
     return 0
 
 

@@ -193,7 +193,7 @@ def test_two_shards_merged_by_copying_give_the_table_of_one_run(tmp_path):
     run(whole, seeds=2)
     merged = run(one, seeds=2)
     assert "4 finished, 0 to train" in merged
-    tables = [pd.read_csv(next(root.glob("studies/*/effects.csv"))) for root in (one, whole)]
+    tables = [pd.read_csv(next(root.glob("studies/*/report/effects.csv"))) for root in (one, whole)]
     measured = [column for column in tables[0] if column != "seconds"]
     pd.testing.assert_frame_equal(tables[0][measured], tables[1][measured])
     assert_same(one, whole)

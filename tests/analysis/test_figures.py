@@ -13,11 +13,23 @@ from matplotlib.colors import same_color, to_rgba
 from matplotlib.text import Annotation, Text
 
 from analysis.effects import effect_table, seed_differences
-from analysis.figures import COLUMN, STYLE, NothingToDraw, accuracy_against_cost, forest, learning_curves, per_class
+from analysis.factors import factor_accuracies
+from analysis.figures import (
+    COLUMN,
+    STYLE,
+    NothingToDraw,
+    accuracy_against_cost,
+    forest,
+    learning_curves,
+    per_class,
+    steps,
+    two_factor,
+)
 from analysis.results import Results, load
 from cnnkit.data import CLASSES
 
 STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
+RESULTS = Path(__file__).parents[1] / "data" / "results"
 SMALLEST = 6.5  # points
 TWELVE = [f"arm number {number}, with a long name" for number in range(12)]
 
@@ -230,6 +242,159 @@ def test_only_better_and_worse_are_filled():
     assert worse[0] > worse[2], "red"
 
 
+def note(ax: Axes) -> str:
+    """The small lines below the axis, as one."""
+    return ax.texts[-1].get_text().replace("\n", " ")
+
+
+def test_the_forest_says_what_its_intervals_and_fillings_mean():
+    words = note(drawn_forest({"base": [0.5, 0.5], "a": [0.6, 0.6]}))
+    assert (
+        words
+        == "Lines: 95 % intervals, not adjusted for the number of arms. Filled: significant after Holm's correction."
+    )
+
+
+# -- steps
+
+
+def drawn_steps(accuracies: dict[str, list[float | None]]) -> Axes:
+    return steps(effects_of(trials_of(accuracies)))
+
+
+def step_bars(ax: Axes) -> list[tuple[float, float]]:
+    """Where each bar begins and ends."""
+    return [(pytest.approx(bar.get_x()), pytest.approx(bar.get_x() + bar.get_width())) for bar in ax.patches]
+
+
+def test_each_step_begins_where_the_one_before_ends_from_the_largest_loss_on():
+    ax = drawn_steps({"base": [0.7, 0.7], "a": [0.68, 0.68], "b": [0.71, 0.71], "c": [0.6, 0.6]})
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["base", "c", "a", "b"]
+    assert step_bars(ax) == [(70, 60), (60, 58), (58, 59)]
+    assert dots(ax, "baseline").tolist() == [[pytest.approx(70), 0]]
+    assert [text.get_text() for text in ax.texts[:3]] == ["−10.0", "−2.0", "+1.0"]
+
+
+def test_a_steps_interval_lies_around_its_end():
+    ax = drawn_steps({"base": [0.7, 0.7], "a": [0.68, 0.68], "c": [0.6, 0.6]})
+    first, second = bars(ax, "95 % interval")
+    assert first.tolist() == [[pytest.approx(59), 1], [pytest.approx(61), 1]]
+    assert second.tolist() == [[pytest.approx(57), 2], [pytest.approx(59), 2]]
+
+
+def test_only_significant_steps_are_filled():
+    effects = effects_of(trials_of({"base": [0.7, 0.7], "a": [0.6, 0.6], "b": [0.8, 0.8], "c": [0.69, 0.69]}))
+    effects.loc[3, "verdict"] = "inconclusive"
+    worse, open_, better = (bar.get_facecolor() for bar in steps(effects).patches)
+    assert worse[0] > worse[2], "red"
+    assert better[2] > better[0], "blue"
+    assert same_color(open_, "white")
+
+
+def test_the_steps_say_that_their_sum_was_not_trained():
+    ax = drawn_steps({"base": [0.7, 0.7], "a": [0.6, 0.6]})
+    assert "if the changes added up" in ax.get_xlabel()
+    assert note(ax).startswith("Each change was trained alone, never their sum.")
+
+
+def test_a_step_of_one_seed_has_no_interval_and_an_arm_without_a_pair_no_step():
+    ax = drawn_steps({"base": [0.7, 0.7, None], "a": [0.6, None, None], "b": [None, None, 0.6]})
+    assert step_bars(ax) == [(70, 60)]
+    assert bars(ax, "95 % interval") == []
+    assert [text.get_text() for text in ax.texts[:2]] == ["−10.0 (one seed)", "no pair"]
+
+
+def test_the_baseline_stands_within_the_axes_of_the_steps():
+    ax = drawn_steps({"base": [0.7, 0.7], "a": [0.6, 0.6]})
+    left, right = ax.get_xlim()
+    assert left < 60 < 70 < right - 0.1
+
+
+# -- two factors
+
+
+def accuracies_of(
+    cells: dict[tuple[str, str], list[float]], baseline: tuple[str, str] | list[float], averaged_over: str = ""
+) -> pd.DataFrame:
+    """By levels of the lines and along the axis, by seed. The baseline: its levels, or its own accuracies by seed."""
+    pair = {"factor": "dropout", "other_factor": "blocks", "averaged_over": averaged_over}
+    rows = [
+        {
+            **pair,
+            "level": a,
+            "other_level": b,
+            "is_baseline": (a, b) == baseline,
+            "seed": seed,
+            "test_accuracy": accuracy,
+        }
+        for (a, b), values in cells.items()
+        for seed, accuracy in enumerate(values)
+    ]
+    beside = baseline if isinstance(baseline, list) else []
+    rows += [
+        {**pair, "level": "", "other_level": "", "is_baseline": True, "seed": seed, "test_accuracy": accuracy}
+        for seed, accuracy in enumerate(beside)
+    ]
+    return pd.DataFrame(rows)
+
+
+TWO_BY_TWO = {("0", "2"): [0.5, 0.52], ("0", "4"): [0.6, 0.62], ("0.5", "2"): [0.4, 0.44], ("0.5", "4"): [0.7, 0.72]}
+
+
+def test_a_line_is_a_level_and_its_points_are_means_over_seeds():
+    ax = two_factor(accuracies_of(TWO_BY_TWO, ("0", "2")))
+    (off,), (on,) = labelled(ax, "dropout 0"), labelled(ax, "dropout 0.5")
+    assert off.get_ydata().tolist() == pytest.approx([51, 61])
+    assert on.get_ydata().tolist() == pytest.approx([42, 71])
+    assert np.round(on.get_xdata()).tolist() == [0, 1]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "4"]
+    assert ax.get_xlabel() == "Blocks"
+
+
+def test_every_seed_is_dotted_and_joined():
+    ax = two_factor(accuracies_of(TWO_BY_TWO, ("0", "2")))
+    seeds = labelled(ax, "one seed")
+    assert [line.get_ydata().tolist() for line in seeds] == [
+        pytest.approx(own) for own in ([50, 60], [52, 62], [40, 70], [44, 72])
+    ]
+    assert {line.get_marker() for line in seeds} == {"o"}
+
+
+def test_the_baseline_is_a_diamond_at_its_point():
+    ax = two_factor(accuracies_of(TWO_BY_TWO, ("0.5", "4")))
+    (on,) = labelled(ax, "dropout 0.5")
+    assert dots(ax, "baseline").tolist() == [[on.get_xdata()[1], pytest.approx(71)]]
+    assert "baseline" in [text.get_text() for text in texts(ax)]
+
+
+def test_a_baseline_beside_the_design_is_a_line():
+    ax = two_factor(accuracies_of(TWO_BY_TWO, [0.5, 0.54]))
+    (line,) = labelled(ax, "baseline")
+    assert line.get_ydata() == pytest.approx([52, 52])
+    assert "baseline" in [text.get_text() for text in texts(ax)]
+
+
+def test_what_is_averaged_over_is_said():
+    assert "mean over width" in two_factor(accuracies_of(TWO_BY_TWO, [], averaged_over="width")).get_ylabel()
+
+
+def test_two_factors_of_real_networks_are_drawn():
+    study = load(RESULTS, "batch_norm_dropout-smoke")
+    ax = two_factor(factor_accuracies(study.study.arms, study.correct))
+    means = study.trials.groupby("arm")["test_accuracy"].mean()
+    (line,) = labelled(ax, "dropout 0.5")
+    assert line.get_ydata() == pytest.approx(
+        [100 * means["no batch norm, dropout 0.5"], 100 * means["batch norm, dropout 0.5"]]
+    )
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["off", "on"]
+
+
+def test_one_pair_of_factors_is_drawn_at_a_time():
+    table = accuracies_of(TWO_BY_TWO, ("0", "2"))
+    with pytest.raises(ValueError, match="one pair"):
+        two_factor(pd.concat([table, table.assign(factor="width")]))
+
+
 # -- accuracy against cost
 
 
@@ -407,6 +572,15 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
     match name:
         case "forest":
             return forest(effects_of(trials), differences_of(trials), ax=ax)
+        case "steps":
+            return steps(effects_of(trials), ax=ax)
+        case "two_factor":
+            cells = {
+                (level, arm): list(0.6 + 0.02 * dice.normal() + 0.01 * dice.normal(size=seeds))
+                for level in ("0", "0.25", "0.5")
+                for arm in arms
+            }
+            return two_factor(accuracies_of(cells, ("0", arms[0])), ax=ax)
         case "cost":
             return accuracy_against_cost(effects_of(trials, costs), ax=ax)
         case "curves":
@@ -419,7 +593,7 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             )
 
 
-NAMES = ("forest", "cost", "curves", "classes")
+NAMES = ("forest", "steps", "two_factor", "cost", "curves", "classes")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -444,12 +618,13 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
         assert label.get_text()[:1].isupper() or not label.get_text()
 
 
-@pytest.mark.parametrize("name", ["forest", "curves", "classes"])
+@pytest.mark.parametrize("name", ["forest", "steps", "two_factor", "curves", "classes"])
 @pytest.mark.parametrize("arms", [["with", "without"], TWELVE], ids=len)
 def test_names_do_not_cover_each_other(name, arms):
     ax = drawn(name, arms)
     ax.figure.draw_without_rendering()
     assert overlapping([*ax.get_yticklabels()]) == []
+    assert overlapping([*ax.get_xticklabels()]) == []
     assert overlapping([*ax.texts]) == []
 
 
@@ -513,6 +688,9 @@ def test_an_axes_in_a_subfigure_will_do():
         (lambda: per_class(recalls_of({"base": {}, "a": {0: [0.5]}})), "baseline"),
         (lambda: per_class(recalls_of({"base": {0: [0.5]}, "a": {1: [0.5]}})), "in common with the baseline"),
         (lambda: accuracy_against_cost(effects_of(trials_of({"base": [None]}))), "no arm"),
+        (lambda: drawn_steps({"base": [None], "a": [0.5]}), "the baseline"),
+        (lambda: drawn_steps({"base": [0.5, None], "a": [None, 0.5]}), "no arm shares"),
+        (lambda: two_factor(pd.DataFrame(columns=["factor", "other_factor"])), "no seed is finished in every arm"),
     ],
 )
 def test_where_there_is_nothing_to_draw_it_is_said(draw, words):

@@ -4,6 +4,7 @@ Each is the stored real study with some harm done to it. What is left of it must
 logits on disk, and every table and figure either shows them or says in one sentence why it cannot.
 """
 
+import html
 import importlib.util
 import json
 import os
@@ -22,7 +23,8 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from ablations.record import Claim, Failure, Store, _write_json
-from analysis.effects import effect_table, for_terminal, remarks, seed_differences
+from analysis import report, tables
+from analysis.effects import effect_table, remarks, seed_differences
 from analysis.results import Results, load
 from analysis.statistics import paired_effect
 from cnnkit.errors import UserError
@@ -154,7 +156,7 @@ NOTES = {
     "an altered record": "Seeds whose records are damaged: 2 blocks: 1.",
     "two devices": "different devices or precisions (AMD EPYC, 2 cores, bf16; a GPU, bf16)",
     "two precisions": "different devices or precisions (AMD EPYC, 2 cores, bf16; AMD EPYC, 2 cores, fp32)",
-    "seeds added after looking": "Seeds were added after results had been seen.",
+    "seeds added after looking": "Seeds were added after results had been seen",
 }
 """What a reader is told."""
 
@@ -178,7 +180,8 @@ def printed(results: Results) -> str:
     """What a report of the study says, apart from its figures."""
     effects = effect_table(results.trials, results.correct)
     out = Console(file=StringIO(), width=200)
-    out.print(for_terminal(effects))
+    for table in (tables.effects(effects), tables.arms(effects), tables.cells(results.trials)):
+        out.print(table.for_terminal())
     for sentence in [*effects["sentence"], *remarks(effects), *results.remarks]:
         out.print(sentence, markup=False, soft_wrap=True)
     return out.file.getvalue()
@@ -238,6 +241,15 @@ def test_a_reader_is_told_what_is_wrong_and_never_nan(copy, harm):
     assert told or harm not in NOTES
 
 
+@pytest.mark.parametrize("harm", HARMS)
+def test_there_is_a_report_which_says_it_too(copy, harm):
+    HARMS[harm](copy)
+    page = report.write(load(copy.root, STUDY), copy.root.parent / "report").read_text(encoding="utf-8")
+    text = html.unescape(re.sub(r"<style>.*?</style>|data:[^\"]*|<[^>]*>", " ", page, flags=re.DOTALL))
+    assert NOTES.get(harm, "") in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE), text
+
+
 def test_a_damaged_cell_is_named_with_its_file(copy):
     copy.truncate("logits.safetensors", ("2 blocks", 1))
     copy.truncate("record.json", ("3 blocks", 0))
@@ -251,7 +263,7 @@ def test_a_mix_of_devices_is_a_column(copy):
     results = load(copy.root, STUDY)
     effects = effect_table(results.trials, results.correct)
     assert effects["trained_on"].tolist()[:2] == ["AMD EPYC, 2 cores, bf16 + a GPU, fp16", "AMD EPYC, 2 cores, bf16"]
-    assert for_terminal(effects).columns[-1].header == "trained on"
+    assert tables.arms(effects).columns[-1].header == "trained on"
 
 
 def ahead(copy: Copy, arm: str) -> None:

@@ -331,7 +331,7 @@ STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
         ([], "see --help"),
         (["{root}"], "see --help"),
         (["{root}", "forrest"], "did you mean 'forest'?"),
-        (["{root}", "pie"], "choose one of forest, cost, learning_curves, per_class"),
+        (["{root}", "pie"], "choose one of forest, steps, two_factor, cost, learning_curves, per_class"),
         (["{root}", "forest", "again"], "again"),
         (["{root}", "forest", "--out", "f.jpg"], "f.jpg: a figure is written as .pdf, .png or .svg"),
         (["{root}", "forest", "--out", "f"], "f: a figure is written as .pdf, .png or .svg"),
@@ -360,7 +360,7 @@ def test_a_figure_of_a_study_without_finished_cells(mains, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     shutil.copytree(STORED, tmp_path / "r", ignore=shutil.ignore_patterns("cells"))
     (tmp_path / "r" / "cells").mkdir()
-    assert_refused(ended(mains["figure"], ["r", figure]), "nothing to draw yet")
+    assert_refused(ended(mains["figure"], ["r", figure]), "so there is nothing to draw")
     assert [file.name for file in tmp_path.iterdir()] == ["r"]
 
 

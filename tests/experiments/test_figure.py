@@ -4,14 +4,25 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from PIL import Image
+
+from ablations.arm import Arm
+from ablations.grids import GRIDS, arms_of
+from analysis import figures
+from analysis.results import load
+from analysis.study_figures import FIGURES
+from cnnkit.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "figure.py"
 STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
 STUDY = STORED / "studies" / "batch_norm-smoke-4b295f"
+CROSSED = Path(__file__).parents[1] / "data" / "results" / "studies" / "batch_norm_dropout-smoke"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +36,7 @@ def script():
         yield module
 
 
-NAMES = ("forest", "cost", "learning_curves", "per_class")
+NAMES = ("forest", "steps", "two_factor", "cost", "learning_curves", "per_class")
 
 
 def test_these_figures_have_a_name_and_the_docstring_lists_them(script):
@@ -37,7 +48,8 @@ def test_these_figures_have_a_name_and_the_docstring_lists_them(script):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_is_drawn_at_the_asked_width(script, tmp_path, capsys, name):
     file = tmp_path / "f.png"
-    assert script.main([str(STUDY), name, "--width", "4", "--out", str(file)]) == 0
+    study = CROSSED if name == "two_factor" else STUDY
+    assert script.main([str(study), name, "--width", "4", "--out", str(file)]) == 0
     with Image.open(file) as image:
         assert image.width == 4 * 300
     assert capsys.readouterr().out == f"wrote {file}\n"
@@ -60,6 +72,44 @@ def test_without_out_the_figure_is_a_pdf_of_its_name_here(script, tmp_path, monk
 def test_cells_that_are_not_finished_are_left_out_and_said(script, tmp_path, capsys):
     shutil.copytree(STORED, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "cells" / "3196dc14053c68f317a6")  # no batch norm, seed 0
-    for name in NAMES:
+    for name in set(NAMES) - {"two_factor"}:
         script.main([str(tmp_path / "r"), name, "--out", str(tmp_path / "f.pdf")])
         assert "1 of 4 cells are not finished and left out" in capsys.readouterr().out
+
+
+def test_records_that_are_damaged_are_left_out_and_named(script, tmp_path, capsys):
+    root = tmp_path / "r"
+    shutil.copytree(CROSSED.parents[1], root)
+    key = load(root, CROSSED.name).trials.query("arm == 'no batch norm, dropout 0' and seed == 1")["key"].iloc[0]
+    (root / "cells" / key / "logits.safetensors").write_bytes(b"")
+    script.main([str(root / "studies" / CROSSED.name), "two_factor", "--out", str(tmp_path / "f.pdf")])
+    wrote, notice = capsys.readouterr().out.splitlines()
+    assert wrote.startswith("wrote ")
+    assert key in notice
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "words"),
+    [
+        (STUDY, "two_factor", "its arms do not cross two factors, so there is nothing to draw"),
+        (CROSSED.parent / "depth-smoke", "two_factor", "its arms do not cross two factors"),
+        (CROSSED.parent / "depth-smoke", "steps", "more than one arm changes widths"),
+        (CROSSED, "steps", "more than one arm changes dropout"),
+    ],
+)
+def test_a_study_without_the_design_of_a_figure_is_refused(script, tmp_path, study, name, words):
+    with pytest.raises(UserError, match=words):
+        script.main([str(study), name, "--out", str(tmp_path / "f.pdf")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_two_of_three_factors_have_a_panel():
+    arms = arms_of(GRIDS["regularisation"], Arm(name="baseline", is_baseline=True))
+    dice = np.random.default_rng(0)
+    correct = {arm.name: {seed: dice.random(200) < 0.6 for seed in range(3)} for arm in arms}
+    with mpl.rc_context(figures.STYLE):
+        first = FIGURES["two_factor"].draw(SimpleNamespace(study=SimpleNamespace(arms=arms), correct=correct))
+    panels = first.figure.axes
+    assert [ax.get_xlabel() for ax in panels] == ["Batch norm", "Batch norm", "Dropout"]
+    assert ["mean over weight decay" in ax.get_ylabel() for ax in panels] == [True, False, False]
+    plt.close(first.figure)

@@ -73,8 +73,8 @@ def test_a_study_ends_with_the_table(study):
     assert re.search(r"4 blocks .* baseline", result.stdout)
     assert re.search(r"2 blocks .* [+-]\d+\.\d\d \[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]", result.stdout)
     assert result.stderr == "", "nothing that Ray prints reaches the user"
-    (csv,) = root.glob("studies/*/effects.csv")
-    assert str(csv) in result.stdout
+    (csv,) = root.glob("studies/*/report/effects.csv")
+    assert str(csv.with_name("report.html")) in result.stdout
     effects = pd.read_csv(csv)
     assert effects["seeds"].tolist() == [2] * 5
     assert effects["is_baseline"].tolist() == [False, False, True, False, False]
