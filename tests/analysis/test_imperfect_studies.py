@@ -324,6 +324,7 @@ WITHOUT_FIGURE = {
     "one arm": {"forest", "per_class"},
 }
 """Of which studies there is no such figure."""
+OF_OTHER_GRIDS = {"steps", "two_factor"}
 DRAWN = [
     *WITHOUT_FIGURE,
     *("a missing seed", "an arm without cells", "the baseline has one seed", "a diverged arm", "one seed"),
@@ -343,11 +344,36 @@ def test_a_figure_shows_what_is_left_or_says_why_it_cannot(copy, figure, capsys,
                 assert figure.main([study, name, "--out", str(file)]) == 0
             except UserError as error:
                 refused.add(name)
-                assert "so there is nothing to draw yet" in str(error)
+                assert "so there is nothing to draw" in str(error)
                 assert not file.exists()
                 continue
         assert not re.search(r">[^<]*\bnan\b[^<]*</text>", file.read_text()), name
-    assert refused == WITHOUT_FIGURE.get(harm, set())
+    assert refused == WITHOUT_FIGURE.get(harm, set()) | OF_OTHER_GRIDS
+
+
+@pytest.mark.parametrize(
+    ("harm", "is_drawn"),
+    [
+        ("the baseline lacks a seed", True),
+        ("truncated logits of the baseline", True),
+        ("the baseline has no cells", False),
+    ],
+)
+def test_so_does_the_figure_of_two_factors_in_a_study_that_shares_the_baseline(
+    copy, figure, capsys, tmp_path, harm, is_drawn
+):
+    HARMS[harm](copy)
+    arguments = [
+        str(copy.root / "studies" / "batch_norm_dropout-smoke"),
+        "two_factor",
+        "--out",
+        str(tmp_path / "f.pdf"),
+    ]
+    if is_drawn:
+        assert figure.main(arguments) == 0
+    else:
+        with pytest.raises(UserError, match="nothing to draw"):
+            figure.main(arguments)
 
 
 @pytest.mark.parametrize("harm", HARMS)
