@@ -4,6 +4,7 @@ The CSV has the numbers in full, under the names that the functions which comput
 same text, each in its own typography.
 """
 
+import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ class Table:
     def html_rows(self) -> list[list[str]]:
         """The cells' texts, to be escaped by whoever writes them into a page."""
         return [[with_minus_signs(text) for text in row] for row in self.shown().itertuples(index=False)]
+
+    def _repr_html_(self) -> str:
+        """The table as a notebook shows it."""
+        rows = self.shown().map(with_minus_signs).to_html(index=False, border=0)
+        notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in self.notes)
+        return f"<b>{html.escape(self.caption)}</b>\n{rows}\n{notes}"
 
     def latex(self) -> str:
         """A table across both columns of a page, with booktabs' rules; needs the packages booktabs and adjustbox."""

@@ -11,7 +11,6 @@ from analysis.render import Column, Table
 from cnnkit.data import CLASSES
 
 ARM = Column("arm", lambda row: str(row["arm"]), "left")
-MEASURED = ("test_accuracy", "seconds", "device", "precision")  # columns that no cell has before the first is finished
 SEEDS = Column("seeds", lambda row: str(row["seeds"]))
 
 
@@ -241,7 +240,6 @@ def cells(trials: pd.DataFrame) -> Table:
 
     Args: trials: as `analysis.results.Results.trials`.
     """
-    frame = trials.reindex(columns=[*trials.columns, *(name for name in MEASURED if name not in trials)])
     columns = (
         ARM,
         Column("seed", lambda row: str(row["seed"])),
@@ -252,4 +250,4 @@ def cells(trials: pd.DataFrame) -> Table:
         Column("key", lambda row: str(row["key"]), "left"),
         Column("note", lambda row: str(row["note"]), "left"),
     )
-    return Table("cells", "Every cell: one arm, one seed", frame, columns)
+    return Table("cells", "Every cell: one arm, one seed", trials, columns)

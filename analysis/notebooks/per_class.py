@@ -1,0 +1,80 @@
+# %% [markdown]
+# # Which classes an arm helps or hurts
+#
+# One number for accuracy hides what happens inside it. This looks at classes, confusions and single images, each paired with
+# the baseline by seed and test image.
+#
+# By default this reads a small real study that lies among the tests: batch normalisation and dropout, 500 training images,
+# three seeds, 50 test images a class. That is enough to show the method, and too little for most claims. For a study of your
+# own, set the environment variable `ABLATIONS_STUDY` to its folder (`results/studies/depth-quick`, say), or `STUDY` below.
+
+# %%
+# %matplotlib inline
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import analysis
+from analysis import figures, tables
+from analysis.effects import effect_table, remarks
+from analysis.per_class import class_effects, class_table, confusions, flips, gained_and_lost
+from analysis.results import load
+from analysis.study_figures import FIGURES
+
+CLONE = Path(analysis.__file__).parents[1]
+STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/results/studies/batch_norm_dropout-smoke"))
+
+plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 110})
+
+# %%
+results = load(STUDY)
+effects = effect_table(results.trials, results.correct)
+by_class = class_effects(results)
+print(results.study.question, results.study.data_description, *remarks(effects), *results.remarks, sep="\n")
+
+# %% [markdown]
+# ## Change in recall
+#
+# Shows where an arm's gains and losses lie. A bold number is significant after Holm's correction over all classes and arms;
+# one that is not bold may be chance, however strong its colour. That one class is bold and another not does not say that they
+# differ.
+
+# %%
+ax = FIGURES["per_class"].draw(results)
+
+# %% [markdown]
+# ## Vehicles and animals
+#
+# The mean recall of the four vehicles and of the six animals. Whether an arm hurts one group more is answered by the row of
+# their difference alone. Even where it does, it does not follow that the network looks at shapes, or at textures: simple
+# statistics of colours and edges favour vehicles, too.
+
+# %%
+tables.groups(by_class)
+
+# %% [markdown]
+# ## Confusions gained and lost
+#
+# Of each arm, the confusions that rose and fell most. Picked for being the largest, their sizes flatter: expect them smaller
+# when the study is repeated. With 90 tests an arm, a confusion that is not significant may have changed all the same.
+
+# %%
+tables.confusions(gained_and_lost(confusions(results), 3))
+
+# %% [markdown]
+# ## Images that flip
+#
+# How many test images the arm loses and gains. Two networks of one recipe that differ in their seed flip images as well, so
+# flips in one seed say little about the arm; those in every seed are images to look at.
+
+# %%
+tables.flips(flips(results))
+
+# %% [markdown]
+# ## Recall, precision and F1 of every arm
+#
+# Levels, for looking up. Intervals of two arms that overlap say nothing about their difference.
+
+# %%
+tables.class_table(class_table(results))

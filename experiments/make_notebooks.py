@@ -1,0 +1,64 @@
+"""Executes the notebooks in analysis/notebooks and writes each beside its source, as .ipynb.
+
+    python experiments/make_notebooks.py
+
+The sources are the percent scripts; edit those. The notebooks read the small real studies among the tests, or the study in
+the environment variable ABLATIONS_STUDY. Needs `pip install -e '.[notebooks]'`; half a minute on two cores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from ablations.cli import console, parse, run_script
+
+FOLDER = Path(__file__).parents[1] / "analysis" / "notebooks"
+
+
+@dataclass
+class Arguments:
+    """The command line."""
+
+
+def unexecuted(source: Path) -> NotebookNode:
+    """The notebook of a percent script. Nothing in it depends on when or where it was made."""
+    notebook = jupytext.read(source)
+    notebook.metadata = NotebookNode(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for place, cell in enumerate(notebook.cells):
+        cell.id, cell.metadata = f"{source.stem}-{place}", NotebookNode()
+    return notebook
+
+
+def executed(source: Path) -> NotebookNode:
+    """The notebook with its outputs.
+
+    Raises: nbclient.exceptions.CellExecutionError: a cell ended with an error.
+    """
+    notebook = unexecuted(source)
+    metadata = notebook.metadata.copy()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False).execute()
+    notebook.metadata = metadata  # the kernel adds the version of its Python
+    return notebook
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the notebooks, and says where."""
+    parse(Arguments, arguments, description=__doc__)
+    for source in sorted(FOLDER.glob("*.py")):
+        file = source.with_suffix(".ipynb")
+        nbformat.write(executed(source), file)
+        console().print(f"wrote {file}", markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
