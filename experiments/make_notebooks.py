@@ -1,9 +1,10 @@
-"""Executes the notebooks in analysis/notebooks and writes each beside its source, as .ipynb.
+"""Executes the notebooks in analysis/notebooks and writes them as .ipynb.
 
     python experiments/make_notebooks.py
+    ABLATIONS_STUDY=results/studies/depth-quick python experiments/make_notebooks.py --out FOLDER
 
-The sources are the percent scripts; edit those. The notebooks read the small real studies among the tests, or the study in
-the environment variable ABLATIONS_STUDY. Needs `pip install -e '.[notebooks]'`; half a minute on two cores.
+The sources are the percent scripts; edit those. The first command writes the kept notebooks anew, which read the small real
+studies among the tests; the second makes those of another study. Needs `pip install -e '.[notebooks]'`; half a minute on two cores.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from ablations.cli import console, parse, run_script
+from cnnkit.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "analysis" / "notebooks"
 
@@ -23,6 +25,9 @@ FOLDER = Path(__file__).parents[1] / "analysis" / "notebooks"
 @dataclass
 class Arguments:
     """The command line."""
+
+    out: Path = FOLDER
+    """A folder for the notebooks; beside their sources by default."""
 
 
 def unexecuted(source: Path) -> NotebookNode:
@@ -52,9 +57,13 @@ def executed(source: Path) -> NotebookNode:
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the notebooks, and says where."""
-    parse(Arguments, arguments, description=__doc__)
+    args = parse(Arguments, arguments, description=__doc__)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {args.out}: {error.strerror}") from error
     for source in sorted(FOLDER.glob("*.py")):
-        file = source.with_suffix(".ipynb")
+        file = args.out / f"{source.stem}.ipynb"
         nbformat.write(executed(source), file)
         console().print(f"wrote {file}", markup=False, soft_wrap=True)
     return 0

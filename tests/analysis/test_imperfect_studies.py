@@ -241,7 +241,9 @@ def test_a_reader_is_told_what_is_wrong_and_never_nan(copy, harm):
     assert told or harm not in NOTES
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    "harm", ["no cell", "one arm", "one seed", "truncated logits", "a diverged arm", "seeds added after looking"]
+)
 def test_there_is_a_report_which_says_it_too(copy, harm):
     HARMS[harm](copy)
     page = report.write(load(copy.root, STUDY), copy.root.parent / "report").read_text(encoding="utf-8")
@@ -327,8 +329,7 @@ WITHOUT_FIGURE = {
 OF_OTHER_GRIDS = {"steps", "two_factor"}
 DRAWN = [
     *WITHOUT_FIGURE,
-    *("a missing seed", "an arm without cells", "the baseline has one seed", "a diverged arm", "one seed"),
-    *("truncated logits", "two devices"),
+    *("a missing seed", "the baseline has one seed", "a diverged arm", "one seed"),
 ]
 """Studies whose figures differ; the others lack a cell, too, whatever the reason."""
 
