@@ -1,7 +1,6 @@
-"""A study's report: one self-contained HTML page, with every table as CSV and LaTeX and every figure as PDF beside it."""
+"""A study's report: one self-contained HTML page, with every table as CSV and LaTeX and every figure as SVG beside it."""
 
 import base64
-import io
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
@@ -51,7 +50,7 @@ class Section:
 
 
 def write(results: Results, folder: Path, *, margin: float = MARGIN) -> Path:
-    """Writes report.html, each table as CSV and LaTeX, and each figure as PDF, into `folder`; returns the page's path.
+    """Writes report.html, each table as CSV and LaTeX, and each figure as SVG, into `folder`; returns the page's path.
 
     What an earlier report left there is replaced.
 
@@ -157,7 +156,7 @@ def _by_factor(results: Results, pictures: Callable[..., list[Picture]]) -> list
     return [
         Section(
             "Factors",
-            [with_minus_signs(sentence) for sentence in found["sentence"]],
+            [with_minus_signs(sentence[0].upper() + sentence[1:]) for sentence in found["sentence"]],
             pictures("two_factor"),
             [] if found.empty else [tables.factors(found)],
         )
@@ -189,11 +188,10 @@ def _picture(figure: StudyFigure, results: Results, folder: Path) -> Picture:
             drawn = figure.draw(results).figure.canvas.figure
         except figures.NothingToDraw as error:
             return Picture(figure.name, figure.caption, str(error), "")
-        drawn.savefig(folder / f"{figure.name}.pdf", metadata={"CreationDate": None})
-        svg = io.BytesIO()
-        drawn.savefig(svg, format="svg", metadata={"Date": None})
+        file = folder / f"{figure.name}.svg"
+        drawn.savefig(file, metadata={"Date": None})
         plt.close(drawn)
-    image = f"data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}"
+    image = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
     return Picture(figure.name, figure.caption, f"Figure: {figure.caption}", image)
 
 

@@ -1,4 +1,4 @@
-"""Writes a study's report: one HTML page that needs no network, with every table as CSV and LaTeX, every figure as PDF.
+"""Writes a study's report: one HTML page that needs no network, with every table as CSV and LaTeX, every figure as SVG.
 
     python experiments/report.py results/studies/depth-quick
     python experiments/report.py results/studies/depth-quick --margin 0.5 --out depth-report
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
     console().print(
-        f"wrote {page}, with its tables (csv, tex) and figures (pdf) beside it", markup=False, soft_wrap=True
+        f"wrote {page}, with its tables (csv, tex) and figures (svg) beside it", markup=False, soft_wrap=True
     )
     return 0
 

@@ -72,12 +72,14 @@ def test_the_page_loads_nothing_and_runs_nothing(folder, page):
     assert "@import" not in (folder / report.PAGE).read_text(encoding="utf-8")
 
 
-def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_pdf(folder, page):
+def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_svg(folder, page):
     for name in page.tables:
         assert (folder / f"{name}.csv").is_file()
         assert "\\toprule" in (folder / f"{name}.tex").read_text(encoding="utf-8")
-    for name in re.findall(r"File: (\w+)\.pdf", page.text):
-        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    names = re.findall(r"File: (\w+)\.svg", page.text)
+    assert {"forest", "cost", "learning_curves", "per_class"} <= set(names)
+    for name in names:
+        assert b"<svg" in (folder / f"{name}.svg").read_bytes()
 
 
 def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page):

