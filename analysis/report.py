@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -57,8 +58,7 @@ def write(results: Results, folder: Path, *, margin: float = MARGIN) -> Path:
     Args: margin: differences within it count as equivalent, 0 to 1.
     Raises: OSError: the folder cannot be written.
     """
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.unfinished")
     unfinished.mkdir(parents=True)
     effects = effect_table(results.trials, results.correct, margin=margin)
     sections = _sections(results, effects, unfinished)
@@ -68,7 +68,12 @@ def write(results: Results, folder: Path, *, margin: float = MARGIN) -> Path:
     (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
     (unfinished / PAGE).write_text(_page(results, effects, sections, cells, margin), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not (folder / PAGE).is_file():  # else another shard has just written the same
+            raise
+        shutil.rmtree(unfinished)
     return folder / PAGE
 
 

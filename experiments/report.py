@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     if not 0 < args.margin < 100:
         raise UserError(f"--margin {args.margin:g}: give percentage points, above 0 and below 100")
     results = load(args.study)
-    folder = results.store.study_folder(results.study.name) / report.FOLDER if args.out is None else args.out
+    folder = results.store.study_folder(results.study.name) / report.FOLDER if args.out is None else args.out.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / report.PAGE).is_file())):
         raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
     mpl.use("agg")  # files need no window

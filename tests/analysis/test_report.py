@@ -134,6 +134,20 @@ def test_a_study_half_way_is_reported_with_what_is_missing(tmp_path):
     assert "nan" not in page.text.split()
 
 
+def test_of_two_shards_that_end_at_once_one_leaves_its_report(folder, tmp_path, monkeypatch):
+    remove = shutil.rmtree
+
+    def remove_as_another_writes(path, **options):
+        remove(path, **options)
+        if Path(path) == tmp_path / "report":
+            shutil.copytree(folder, path)
+
+    monkeypatch.setattr(report.shutil, "rmtree", remove_as_another_writes)
+    page = report.write(load(STORED, "depth-smoke"), tmp_path / "report")
+    assert page.read_text(encoding="utf-8") == (folder / report.PAGE).read_text(encoding="utf-8")
+    assert [file.name for file in tmp_path.iterdir()] == ["report"]
+
+
 def test_an_earlier_report_is_replaced_whole(folder, tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "old.csv").write_text("")
