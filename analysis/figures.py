@@ -155,7 +155,7 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     (`two_factor`).
 
     Args: effects: as `analysis.effects.effect_table`.
-    Raises: NothingToDraw: the baseline has no finished seed, or no arm shares one with it.
+    Raises: NothingToDraw: the baseline has no finished seed, or no arm has one in common with it.
     """
     start = 100 * float(effects.loc[effects["is_baseline"], "test_mean"].iloc[0])
     arms = effects[~effects["is_baseline"]].sort_values("delta", kind="stable")  # those without a pair come last
@@ -163,7 +163,7 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if math.isnan(start):
         raise NothingToDraw("the baseline has no finished seed")
     if bars.empty:
-        raise NothingToDraw("no arm shares a finished seed with the baseline")
+        raise NothingToDraw("no arm has a finished seed in common with the baseline")
     ax = _axes_for_rows(len(effects), extra=1.1) if ax is None else ax
     rows = np.arange(1, len(bars) + 1)
     changes = 100 * bars["delta"].to_numpy(float)

@@ -1,13 +1,13 @@
-"""A study's report: one self-contained HTML page, with every table as CSV and LaTeX and every figure as PDF beside it."""
+"""A study's report: one self-contained HTML page, with every table as CSV and LaTeX and every figure as SVG beside it."""
 
 import base64
-import io
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -51,15 +51,14 @@ class Section:
 
 
 def write(results: Results, folder: Path, *, margin: float = MARGIN) -> Path:
-    """Writes report.html, each table as CSV and LaTeX, and each figure as PDF, into `folder`; returns the page's path.
+    """Writes report.html, each table as CSV and LaTeX, and each figure as SVG, into `folder`; returns the page's path.
 
     What an earlier report left there is replaced.
 
     Args: margin: differences within it count as equivalent, 0 to 1.
     Raises: OSError: the folder cannot be written.
     """
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.unfinished")
     unfinished.mkdir(parents=True)
     effects = effect_table(results.trials, results.correct, margin=margin)
     sections = _sections(results, effects, unfinished)
@@ -69,7 +68,12 @@ def write(results: Results, folder: Path, *, margin: float = MARGIN) -> Path:
     (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
     (unfinished / PAGE).write_text(_page(results, effects, sections, cells, margin), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not (folder / PAGE).is_file():  # else another shard has just written the same
+            raise
+        shutil.rmtree(unfinished)
     return folder / PAGE
 
 
@@ -157,7 +161,7 @@ def _by_factor(results: Results, pictures: Callable[..., list[Picture]]) -> list
     return [
         Section(
             "Factors",
-            [with_minus_signs(sentence) for sentence in found["sentence"]],
+            [with_minus_signs(sentence[0].upper() + sentence[1:]) for sentence in found["sentence"]],
             pictures("two_factor"),
             [] if found.empty else [tables.factors(found)],
         )
@@ -189,11 +193,10 @@ def _picture(figure: StudyFigure, results: Results, folder: Path) -> Picture:
             drawn = figure.draw(results).figure.canvas.figure
         except figures.NothingToDraw as error:
             return Picture(figure.name, figure.caption, str(error), "")
-        drawn.savefig(folder / f"{figure.name}.pdf", metadata={"CreationDate": None})
-        svg = io.BytesIO()
-        drawn.savefig(svg, format="svg", metadata={"Date": None})
+        file = folder / f"{figure.name}.svg"
+        drawn.savefig(file, metadata={"Date": None})
         plt.close(drawn)
-    image = f"data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}"
+    image = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
     return Picture(figure.name, figure.caption, f"Figure: {figure.caption}", image)
 
 

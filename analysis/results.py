@@ -246,7 +246,7 @@ def _change(field: str, value: Any) -> str:
         return f"{name} {', '.join(map(str, value))}"
     if isinstance(value, dict):
         return ", ".join(_change(*item) for item in value.items())
-    return f"{name} {value}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def _measured(record: Record) -> dict[str, Any]:

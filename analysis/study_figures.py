@@ -63,15 +63,14 @@ FIGURES: dict[str, StudyFigure] = {
     for figure in (
         StudyFigure(
             "forest",
-            "Differences in test accuracy to the baseline: mean, 95 % interval for new seeds and new test images (not "
-            "adjusted for the number of arms), and below it a dot per seed. Filled: significant after Holm's correction.",
+            "Differences in test accuracy to the baseline: mean, interval for new seeds and new test images, and below it "
+            "a dot per seed.",
             _forest,
         ),
         StudyFigure(
             "steps",
             "The baseline's test accuracy less the loss of each arm in turn, as if losses added up: each change was trained "
-            "alone, never their sum. Lines: 95 % intervals of the single changes (not adjusted for the number of arms). "
-            "Filled: significant after Holm's correction.",
+            "alone, never their sum.",
             _steps,
         ),
         StudyFigure(

@@ -20,8 +20,8 @@ def _with_sd(row: pd.Series, what: str) -> str:
 
 
 def _with_ratio(row: pd.Series, what: str) -> str:
-    ratio = "" if row["is_baseline"] else f" ({row[f'{what}_ratio']:.2g}x)"
-    return size(row[what]) + ratio
+    ratio = f"{row[f'{what}_ratio']:.2g}"
+    return size(row[what]) + ("" if ratio == "1" else f" ({ratio}x)")
 
 
 def _seconds(row: pd.Series) -> str:

@@ -4,7 +4,8 @@
     ABLATIONS_STUDY=results/studies/depth-quick python experiments/make_notebooks.py --out FOLDER
 
 The sources are the percent scripts; edit those. The first command writes the kept notebooks anew, which read the small real
-studies among the tests; the second makes those of another study. Needs `pip install -e '.[notebooks]'`; half a minute on two cores.
+studies among the tests; the second makes those of another study. Needs `pip install -e '.[notebooks]'`; half a minute on
+two cores.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Writes a study's report: one HTML page that needs no network, with every table as CSV and LaTeX, every figure as PDF.
+"""Writes a study's report: one HTML page that needs no network, with every table as CSV and LaTeX, every figure as SVG.
 
     python experiments/report.py results/studies/depth-quick
     python experiments/report.py results/studies/depth-quick --margin 0.5 --out depth-report
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     if not 0 < args.margin < 100:
         raise UserError(f"--margin {args.margin:g}: give percentage points, above 0 and below 100")
     results = load(args.study)
-    folder = results.store.study_folder(results.study.name) / report.FOLDER if args.out is None else args.out
+    folder = results.store.study_folder(results.study.name) / report.FOLDER if args.out is None else args.out.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / report.PAGE).is_file())):
         raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
     mpl.use("agg")  # files need no window
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
     console().print(
-        f"wrote {page}, with its tables (csv, tex) and figures (pdf) beside it", markup=False, soft_wrap=True
+        f"wrote {page}, with its tables (csv, tex) and figures (svg) beside it", markup=False, soft_wrap=True
     )
     return 0
 

@@ -297,7 +297,10 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     for note in [*remarks(effects), *results.remarks]:
         out.print(note, markup=False, soft_wrap=True)
     mpl.use("agg")  # files need no window
-    page = report.write(results, store.study_folder(plan.study.name) / report.FOLDER)
+    try:
+        page = str(report.write(results, store.study_folder(plan.study.name) / report.FOLDER))
+    except OSError as error:
+        page = f"could not be written ({error.strerror}); experiments/report.py writes it when there is room"
     out.print(f"\nreport: {page}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
 
 

@@ -689,7 +689,7 @@ def test_an_axes_in_a_subfigure_will_do():
         (lambda: per_class(recalls_of({"base": {0: [0.5]}, "a": {1: [0.5]}})), "in common with the baseline"),
         (lambda: accuracy_against_cost(effects_of(trials_of({"base": [None]}))), "no arm"),
         (lambda: drawn_steps({"base": [None], "a": [0.5]}), "the baseline"),
-        (lambda: drawn_steps({"base": [0.5, None], "a": [None, 0.5]}), "no arm shares"),
+        (lambda: drawn_steps({"base": [0.5, None], "a": [None, 0.5]}), "in common with the baseline"),
         (lambda: two_factor(pd.DataFrame(columns=["factor", "other_factor"])), "no seed is finished in every arm"),
     ],
 )

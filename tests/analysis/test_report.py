@@ -72,12 +72,14 @@ def test_the_page_loads_nothing_and_runs_nothing(folder, page):
     assert "@import" not in (folder / report.PAGE).read_text(encoding="utf-8")
 
 
-def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_pdf(folder, page):
+def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_svg(folder, page):
     for name in page.tables:
         assert (folder / f"{name}.csv").is_file()
         assert "\\toprule" in (folder / f"{name}.tex").read_text(encoding="utf-8")
-    for name in re.findall(r"File: (\w+)\.pdf", page.text):
-        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    names = re.findall(r"File: (\w+)\.svg", page.text)
+    assert {"forest", "cost", "learning_curves", "per_class"} <= set(names)
+    for name in names:
+        assert b"<svg" in (folder / f"{name}.svg").read_bytes()
 
 
 def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page):
@@ -130,6 +132,20 @@ def test_a_study_half_way_is_reported_with_what_is_missing(tmp_path):
     assert "without a finished pair of cells: 6 blocks" in page.text
     assert "12 finished, 3 missing" in page.text
     assert "nan" not in page.text.split()
+
+
+def test_of_two_shards_that_end_at_once_one_leaves_its_report(folder, tmp_path, monkeypatch):
+    remove = shutil.rmtree
+
+    def remove_as_another_writes(path, **options):
+        remove(path, **options)
+        if Path(path) == tmp_path / "report":
+            shutil.copytree(folder, path)
+
+    monkeypatch.setattr(report.shutil, "rmtree", remove_as_another_writes)
+    page = report.write(load(STORED, "depth-smoke"), tmp_path / "report")
+    assert page.read_text(encoding="utf-8") == (folder / report.PAGE).read_text(encoding="utf-8")
+    assert [file.name for file in tmp_path.iterdir()] == ["report"]
 
 
 def test_an_earlier_report_is_replaced_whole(folder, tmp_path):

@@ -1,0 +1,67 @@
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnkit.errors import UserError
+
+STORED = Path(__file__).parents[1] / "data" / "results"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "report.py"
+
+
+@pytest.fixture(scope="module")
+def main():
+    spec = importlib.util.spec_from_file_location("report_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    shutil.copytree(STORED, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_the_report_goes_into_the_studys_folder_and_can_be_written_again(main, root, capsys):
+    study = root / "studies" / "batch_norm_dropout-smoke"
+    for _ in range(2):
+        assert main([str(study)]) == 0
+    page = study / "report" / "report.html"
+    assert page.is_file()
+    assert str(page) in capsys.readouterr().out
+    assert not [*study.glob("*.unfinished")]
+    text = page.read_text(encoding="utf-8")
+    assert "Main effects and interactions" in text
+    assert "atch norm off instead of on" in text
+
+
+def test_the_margin_decides_what_is_equivalent(main, root, tmp_path):
+    main([str(root / "studies" / "depth-smoke"), "--margin", "40", "--out", str(tmp_path / "wide")])
+    text = (tmp_path / "wide" / "report.html").read_text(encoding="utf-8")
+    assert "equivalent within the margin: 2 blocks, 5 blocks, 6 blocks" in text
+    assert "within 40 percentage points" in text
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(main, root, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years")
+    with pytest.raises(UserError, match="something that is not a report"):
+        main([str(root / "studies" / "depth-smoke"), "--out", str(tmp_path / "mine")])
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--margin", "0"], "--margin 0: give percentage points"),
+        (["--margin", "wide"], "margin"),
+        (["--out", "/proc/report"], "cannot write /proc/report"),
+    ],
+)
+def test_bad_input_is_one_sentence(main, root, arguments, words):
+    with pytest.raises(UserError, match=words):
+        main([str(root / "studies" / "depth-smoke"), *arguments])
