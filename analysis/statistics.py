@@ -223,7 +223,7 @@ def half_width(
 
 
 def _half_width(seed_part: np.ndarray, image_part: np.ndarray, n_seeds: int, n_images: int, alpha: float) -> np.ndarray:
-    # The quantiles as `stats.t.isf` has them, without its hundredfold overhead: plans and p-values ask for thousands.
+    # What `stats.t.isf` computes, without its hundredfold overhead: plans and p-values ask for thousands.
     t_seed, t_image = -special.stdtrit(n_seeds - 1, alpha / 2), -special.stdtrit(n_images - 1, alpha / 2)
     error = np.sqrt(seed_part + image_part)
     weighted = np.divide(t_seed * seed_part + t_image * image_part, error, out=np.zeros_like(error), where=error > 0)
@@ -238,7 +238,7 @@ def _p_value(distance: float, seed_part: np.ndarray, image_part: np.ndarray, *, 
         return 1.0
     if error == 0:
         return 0.0
-    bounds = sorted(2 * float(stats.t.sf(distance / error, n - 1)) for n in (n_seeds, n_images))
+    bounds = sorted(2 * float(special.stdtr(n - 1, -distance / error)) for n in (n_seeds, n_images))
     slack = 1e-9  # of log(alpha): a bound can be the solution, and rounding may put it on either side
     low, high = (math.log(max(bound, 1e-300)) + sign * slack for bound, sign in zip(bounds, (-1, 1), strict=True))
 
