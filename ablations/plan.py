@@ -12,7 +12,7 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
-from ablations.record import Command, Store, Study
+from ablations.record import ArmCost, Command, Store, Study
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES, Data
 from cnnkit.errors import UserError
@@ -34,11 +34,15 @@ class PlannedCell:
         return f"{self.arm.name}, seed {self.cell.seed}"
 
     @property
-    def work(self) -> int:
-        """Multiply-adds of training (backward counts twice the forward) and of every evaluation."""
+    def passes(self) -> int:
+        """Forward passes of one image in training (backward counts as two) and in every evaluation."""
         recipe, split = self.cell.recipe, self.cell.split
-        images = 3 * recipe.epochs * split.train + recipe.epochs * split.validation + split.test
-        return images * cost(self.cell.spec).multiply_adds
+        return 3 * recipe.epochs * split.train + recipe.epochs * split.validation + split.test
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds of the whole trial."""
+        return self.passes * cost(self.cell.spec).multiply_adds
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ def make_plan(
         split=split,
         commands=[*(earlier.commands if earlier else []), command],
         tuned=tuned or {},
+        costs={arm.name: ArmCost.model_validate(cost(arm.spec)) for arm in arms},
     )
     return Plan(study, cells, used, store)
 

@@ -166,6 +166,17 @@ class Command(Stored):
     """Cells of the study that were finished when the command began: seeds added after looking show here."""
 
 
+class ArmCost(Stored):
+    """What an arm's network costs, as `cnnkit.cost.Cost` says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True, use_attribute_docstrings=True)
+
+    parameters: int
+    head_share: float
+    multiply_adds: int
+    receptive_field_original: float | None
+
+
 class Study(Stored):
     """The manifest of a study: which cells it consists of, and why."""
 
@@ -185,6 +196,9 @@ class Study(Stored):
     commands: list[Command]
     tuned: dict[str, dict[str, Any]] = {}
     """Fields of the recipe that were chosen for an arm by validation accuracy, by the arm's name."""
+    costs: dict[str, ArmCost] = {}
+    """What each arm costs, by its name: reading a study needs no network of the user's own to be built again. Empty in
+    the manifests of earlier versions."""
 
     @property
     def baseline(self) -> Arm:

@@ -13,7 +13,7 @@ import pandas as pd
 from ablations.arm import Arm
 from ablations.cell import Cell
 from ablations.plan import PlannedCell
-from ablations.record import DamagedRecord, EpochRow, Part, PerClassRows, Record, Store, Study
+from ablations.record import ArmCost, DamagedRecord, EpochRow, Part, PerClassRows, Record, Store, Study
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES
 from cnnkit.errors import UserError
@@ -177,7 +177,9 @@ def load(path: Path | str, study: str | None = None) -> Results:
             planned = PlannedCell(arm, Cell.of(arm, data=manifest.data, split=manifest.split, seed=seed))
             key = planned.cell.key
             standing, record = _standing(store, key)
-            rows.append({**of_arm, "seed": seed, "key": key, "work": planned.work, **standing})
+            rows.append(
+                {**of_arm, "seed": seed, "key": key, "work": planned.passes * of_arm["multiply_adds"], **standing}
+            )
             if record is not None:
                 records[key] = record
     return Results(store, manifest, pd.DataFrame(rows, columns=COLUMNS), records)
@@ -205,7 +207,7 @@ COLUMNS = [
 
 def _of_arm(study: Study, arm: Arm) -> dict[str, Any]:
     """What the trials of an arm have in common."""
-    costs = cost(arm.spec)
+    costs = study.costs.get(arm.name) or ArmCost.model_validate(cost(arm.spec))
     return {
         "arm": arm.name,
         "is_baseline": arm.is_baseline,
