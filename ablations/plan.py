@@ -16,6 +16,7 @@ from ablations.record import ArmCost, Command, Store, Study
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES, Data
 from cnnkit.errors import UserError
+from cnnkit.recipe import Recipe
 from cnnkit.spec import ModuleSpec, one_sentence
 
 TUNING_SEED = 1_000_000
@@ -170,9 +171,11 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
             raise UserError(
                 f"arm {arm.name!r}: the images have 3 channels, the network in_channels={arm.spec.in_channels}"
             )
-    from cnnkit.train import check_optimizer
+    for optimizer in {arm.recipe.optimizer for arm in arms} - {
+        Recipe().optimizer
+    }:  # the default needs no check, and so no timm
+        from cnnkit.train import check_optimizer
 
-    for optimizer in {arm.recipe.optimizer for arm in arms}:
         check_optimizer(optimizer)
     return [_with_source(arm) for arm in arms]
 
