@@ -258,11 +258,10 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     label_ends(ax, ends, names, colours)
     if len(baseline) and "" not in baseline["level"].values:
         level, other_level = baseline[["level", "other_level"]].iloc[0]
-        spot = (across.index(other_level) + place[level], mark)
-        ax.scatter(*spot, s=26, marker="D", color=BASELINE, zorder=4, label="baseline")
-        joints = [joint for line in means for joint in pairwise(line)]
-        leaders = [(end, (ax.get_xlim()[1], end[1])) for end in ends]  # to the lines' names
-        label_points(ax, [spot], ["baseline"], [BASELINE], avoid=[*joints, *leaders], beyond=0)
+        ax.scatter(
+            across.index(other_level) + place[level], mark, s=26, marker="D", color=BASELINE, zorder=4, label="baseline"
+        )
+        _note(ax, "Diamond: the baseline.")
     return ax
 
 

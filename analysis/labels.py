@@ -75,17 +75,14 @@ def label_points(
     colours: Sequence[str],
     *,
     avoid: Sequence[Segment],
-    beyond: float = 30,
 ) -> None:
-    """A name beside each point, where it hides least of the points, the other names and the lines to avoid.
-
-    A name may end somewhat to the right of the axes, `beyond` points, where nothing stands: the layout makes room.
-    """
+    """A name beside each point, where it hides least of the points, the other names and the lines to avoid."""
     pixel = _laid_out(ax)
     to_pixels = ax.transData.transform
     taken = [_beads(centre, centre, 3 * pixel) for centre in to_pixels(points)]
     taken += [_beads(start, end, pixel) for start, end in map(to_pixels, avoid)]
-    frame = np.array([ax.get_window_extent().extents]) + np.array([0, 0, beyond * pixel, 0])
+    # A name may end somewhat to the right of the axes: nothing stands there, and the layout makes room.
+    frame = np.array([ax.get_window_extent().extents]) + np.array([0, 0, 30 * pixel, 0])
     for point, name, colour in zip(points, names, colours, strict=True):
         label = ax.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=NOTE, color=colour)
         centre, obstacles = to_pixels(point), np.concatenate(taken)

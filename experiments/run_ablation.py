@@ -277,6 +277,7 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
 
     from analysis import report, tables
     from analysis.effects import effect_table, remarks
+    from analysis.factors import factor_effects
     from analysis.results import load
 
     results = load(store.root, plan.study.name)
@@ -288,7 +289,9 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
         title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
-    for table in (tables.effects(effects), tables.arms(effects)):
+    factors = factor_effects(results.study.arms, results.correct)
+    crossed = [] if factors.empty else [tables.factors(factors)]
+    for table in (tables.effects(effects), tables.arms(effects), *crossed):
         out.print()
         out.print(table.for_terminal())
     out.print()

@@ -364,7 +364,7 @@ def test_the_baseline_is_a_diamond_at_its_point():
     ax = two_factor(accuracies_of(TWO_BY_TWO, ("0.5", "4")))
     (on,) = labelled(ax, "dropout 0.5")
     assert dots(ax, "baseline").tolist() == [[on.get_xdata()[1], pytest.approx(71)]]
-    assert "baseline" in [text.get_text() for text in texts(ax)]
+    assert "Diamond: the baseline." in [text.get_text() for text in texts(ax)]
 
 
 def test_a_baseline_beside_the_design_is_a_line():
