@@ -104,7 +104,7 @@ def coverage(setting: Setting, *, runs: int, seed: int) -> dict[str, float]:
     """
     fields = setting.seeds, setting.images, round(1e6 * setting.seed_sd), round(1e6 * setting.seed_disagreement)
     rng = np.random.default_rng([seed, *fields])
-    parts = np.empty((3, len(EFFECTS), runs))
+    parts = np.empty((4, len(EFFECTS), runs))
     by_seed = np.empty((runs, setting.seeds))
     for run, (arm, baseline) in enumerate(studies(setting, EFFECTS, runs, rng)):
         for index in range(len(EFFECTS)):
@@ -112,8 +112,8 @@ def coverage(setting: Setting, *, runs: int, seed: int) -> dict[str, float]:
             parts[:, index, run] = variance_parts(differences)
             if EFFECTS[index] == 0:
                 by_seed[run] = differences.mean(axis=1)
-    delta, seed_part, image_part = parts[0], parts[1] / setting.seeds, parts[2]
-    half = half_width(seed_part, image_part, n_seeds=setting.seeds, n_images=setting.images, level=LEVEL)
+    delta, seed_part, image_part, rest_part = parts[0], parts[1] / setting.seeds, parts[2], parts[3] / setting.seeds
+    half = half_width(seed_part, image_part, rest_part, n_seeds=setting.seeds, n_images=setting.images, level=LEVEL)
     covered = (np.abs(delta - np.array(EFFECTS)[:, None]) <= half).mean(axis=1)
     positive = (np.abs(delta) > half).mean(axis=1)
 

@@ -173,11 +173,22 @@ def test_identical_networks_differ_by_nothing():
     assert (effect.delta, effect.low, effect.high, effect.p_value, effect.p_better) == (0, 0, 0, 1, 0.5)
 
 
-def test_seeds_that_tie_by_chance_do_not_make_an_effect_certain():
-    # Both seeds are 1 image of 4 ahead, on different images.
+def test_seeds_that_tie_by_chance_are_no_surer_than_their_images_allow():
+    # Both seeds are 1 image of 4 ahead, on different images. Mean squares: seeds 0, images 1/6, rest 1/3.
     effect = contrast_effect(np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]]))
-    assert effect.seed_variance == pytest.approx(1 / 3 / 4)  # the rest's mean square over the images
-    assert effect.p_value > 0.2
+    error = math.sqrt(1 / 3 / 4 / 2)
+    assert (effect.seed_variance, effect.image_variance) == (0, 0)
+    assert effect.rest_variance == pytest.approx(1 / 3 / 4)
+    assert effect.high - effect.delta == pytest.approx(2.353 * error, rel=1e-3)  # Student's 95 % quantile, 3 degrees
+    assert effect.p_value == pytest.approx(stats.t.sf(0.25 / error, 3))
+
+
+def test_the_floor_makes_no_interval_narrower_and_fixed_images_know_none():
+    arm, baseline = random_pair(seeds=3)
+    effect, fixed = paired_effect(arm, baseline), paired_effect(arm, baseline, images="fixed")
+    least = stats.norm.isf(0.05) * math.sqrt(effect.rest_variance / 3 + effect.image_variance)
+    assert effect.half_width() >= least * (1 - 1e-3)
+    assert fixed.rest_variance == 0
 
 
 def test_p_better_counts_seeds_and_halves_ties():
@@ -207,16 +218,18 @@ def test_numbers_that_are_not_finite_are_refused():
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 1 - 0.05 / 8])
-@pytest.mark.parametrize(("seeds", "most"), [(2, 0.981), (3, 0.972), (5, 0.964), (10, 0.958)])
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.988), (3, 0.98), (5, 0.97), (10, 0.96)])
 def test_with_normal_effects_coverage_is_never_below_the_level(seeds, most, level):
     # The seeds' estimated variance is chi-square, the images' is known; integrate over the first, for any true ratio.
+    # Of the seeds' variance a part is known to be there; what they add of their own is any share of it.
     quantiles = (np.arange(20_000) + 0.5) / 20_000
     factor = stats.chi2.ppf(quantiles, seeds - 1) / (seeds - 1)
     for share in (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1):
-        half = half_width(share * factor, np.full_like(factor, 1 - share), n_seeds=seeds, n_images=10**6, level=level)
-        covered = np.mean(2 * stats.norm.cdf(half) - 1)
-        assert covered > level - 2e-4
-        assert level > 0.95 or covered < max(most, level + (most - 0.95) * 1.6)
+        for known in (0, 0.5, 1):
+            parts = share * factor, np.full_like(factor, 1 - share), np.full_like(factor, share * known)
+            covered = np.mean(2 * stats.norm.cdf(half_width(*parts, n_seeds=seeds, n_images=10**6, level=level)) - 1)
+            assert covered > level - 2e-4
+            assert level > 0.95 or covered < max(most, level + (most - 0.95) * 1.6)
 
 
 # ---- several arms
