@@ -168,8 +168,8 @@ def can_show(seeds: int, images: int) -> str:
     if seeds == 1:
         return "one seed: differences without intervals; give --seeds 3 or more to know how sure they are"
     return (
-        f"differences above about {100 * best_half_width(seeds, images):.1f} points, at best: what {seeds} seeds and "
-        f"{images:,} test images allow if seeds add no variance"
+        f"differences above about {100 * best_half_width(seeds, images):.1f} points if seeds add no variance of their own, "
+        f"only larger ones if they do ({seeds} seeds, {images:,} test images)"
     )
 
 
