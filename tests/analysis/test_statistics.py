@@ -179,14 +179,25 @@ def test_seeds_that_tie_by_chance_are_no_surer_than_their_images_allow():
     error = math.sqrt(1 / 3 / 4 / 2)
     assert (effect.seed_variance, effect.image_variance) == (0, 0)
     assert effect.rest_variance == pytest.approx(1 / 3 / 4)
-    assert effect.high - effect.delta == pytest.approx(2.353 * error, rel=1e-3)  # Student's 95 % quantile, 3 degrees
-    assert effect.p_value == pytest.approx(stats.t.sf(0.25 / error, 3))
+    assert effect.high - effect.delta == pytest.approx(1.638 * error, rel=1e-3)  # Student's 90 % quantile, 3 degrees
+    assert effect.p_value == pytest.approx(stats.t.sf(0.25 / error, 3) / 2)
+
+
+def test_seeds_that_tie_by_chance_are_no_proof_of_equivalence():
+    # 1,000 images on a fifth of which the networks disagree: one standard error is 0.8 points with 3 seeds.
+    flips = np.zeros((3, 1_000))
+    for seed in range(3):
+        flips[seed, 200 * seed : 200 * seed + 100], flips[seed, 200 * seed + 100 : 200 * seed + 200] = 1, -1
+    effect = contrast_effect(flips)
+    assert effect.half_width(0.9) < 0.01
+    assert effect.equivalence_half_width() == pytest.approx(1.645 * math.sqrt(0.2 / 3_000), rel=0.01)
+    assert verdict(effect, adjusted_p=effect.p_value, margin=0.01).kind == "inconclusive"
 
 
 def test_the_floor_makes_no_interval_narrower_and_fixed_images_know_none():
     arm, baseline = random_pair(seeds=3)
     effect, fixed = paired_effect(arm, baseline), paired_effect(arm, baseline, images="fixed")
-    least = stats.norm.isf(0.05) * math.sqrt(effect.rest_variance / 3 + effect.image_variance)
+    least = stats.norm.isf(0.1) * math.sqrt(effect.rest_variance / 3 + effect.image_variance)
     assert effect.half_width() >= least * (1 - 1e-3)
     assert fixed.rest_variance == 0
 
@@ -218,7 +229,7 @@ def test_numbers_that_are_not_finite_are_refused():
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 1 - 0.05 / 8])
-@pytest.mark.parametrize(("seeds", "most"), [(2, 0.988), (3, 0.98), (5, 0.97), (10, 0.96)])
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.981), (3, 0.972), (5, 0.964), (10, 0.958)])
 def test_with_normal_effects_coverage_is_never_below_the_level(seeds, most, level):
     # The seeds' estimated variance is chi-square, the images' is known; integrate over the first, for any true ratio.
     # Of the seeds' variance a part is known to be there; what they add of their own is any share of it.
@@ -292,7 +303,7 @@ def test_a_plan_names_the_first_number_of_seeds_that_settles_it(effect, adjusted
 
     def settled(seeds: int) -> bool:
         differs = effect.half_width(1 - alpha, n_seeds=seeds) < abs(effect.delta)
-        return differs or abs(effect.delta) + effect.half_width(0.9, n_seeds=seeds) < 0.01
+        return differs or abs(effect.delta) + effect.equivalence_half_width(n_seeds=seeds) < 0.01
 
     found = verdict(effect, adjusted_p=adjusted_p)
     assert found.kind == "inconclusive"
