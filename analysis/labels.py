@@ -80,7 +80,7 @@ def label_points(
     pixel = _laid_out(ax)
     to_pixels = ax.transData.transform
     taken = [_beads(centre, centre, 3 * pixel) for centre in to_pixels(points)]
-    taken += [_beads(start, end, pixel) for start, end in map(to_pixels, avoid)]
+    taken += [_beads(start, end, 2 * pixel) for start, end in map(to_pixels, avoid)]
     # A name may end somewhat to the right of the axes: nothing stands there, and the layout makes room.
     frame = np.array([ax.get_window_extent().extents]) + np.array([0, 0, 30 * pixel, 0])
     for point, name, colour in zip(points, names, colours, strict=True):
