@@ -35,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "figure.figsize": (COLUMN, 2.4),
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # text stays text: journals refuse matplotlib's default, type 3
+    "text.parse_math": False,  # a dollar in an arm's name is a dollar
     "font.size": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,

@@ -134,6 +134,24 @@ def test_a_study_half_way_is_reported_with_what_is_missing(tmp_path):
     assert "nan" not in page.text.split()
 
 
+def test_what_a_manifest_says_is_text_and_nothing_else(tmp_path):
+    root = tmp_path / "results"
+    shutil.copytree(STORED, root)
+    manifest = root / "studies" / "depth-smoke" / "study.json"
+    name = r"<script>alert(1)</script> & 50% \\input{x} [bold]_$^$"
+    manifest.write_text(manifest.read_text().replace('"2 blocks"', f'"{name}"'))
+    results = load(root, "depth-smoke")
+    page = Page(report.write(results, tmp_path / "report").read_text(encoding="utf-8"))
+    assert "script" not in {tag for tag, _, _ in page.attributes}
+    plain = name.replace("\\\\", "\\")
+    assert page.tables["effects"][1][0] == plain
+    source = (tmp_path / "report" / "effects.tex").read_text(encoding="utf-8")
+    assert r"$<$script$>$alert(1)$<$/script$>$ \& 50\% \textbackslash{}input\{x\} [bold]\_\$" in source
+    out = Console(file=io.StringIO(), width=250)
+    out.print(tables.effects(effect_table(results.trials, results.correct)).for_terminal())
+    assert plain in out.file.getvalue()
+
+
 def test_of_two_shards_that_end_at_once_one_leaves_its_report(folder, tmp_path, monkeypatch):
     remove = shutil.rmtree
 
