@@ -221,8 +221,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
             ("machine", "; ".join(sorted({f"{p.device} ({p.device_type}, {p.precision}, {counted(p.threads, 'thread')} "
                                           f"a trial, {p.trials_at_once} at once)" for p in provenance}))),
             ("versions", "; ".join(sorted({", ".join(f"{k} {v}" for k, v in p.versions.items()) for p in provenance}))),
-            ("trained", f"{min(p.started for p in provenance)[:16]} to {max(p.finished for p in provenance)[:16]} UTC"
-                        .replace("T", " ")),
+            ("trained", f"{_minute(min(p.started for p in provenance))} to {_minute(max(p.finished for p in provenance))} UTC"),
             ("time", f"{duration(done['seconds'].sum())} of trials in all"),
         ]  # fmt: skip
     return facts
@@ -230,3 +229,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 
 def _listed(counts: "pd.Series[int]") -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _minute(time: str) -> str:
+    """Of a time in ISO 8601, the date and the minute."""
+    return time[:16].replace("T", " ")

@@ -110,7 +110,13 @@ def test_each_arm_gets_a_sentence_with_its_scope(page):
 
 
 def test_the_page_says_what_was_run(page):
-    for text in ("packaged SAMPLE of CIFAR-10", "ee7207581883be22", "5 arms x 3 seeds: 15 finished", "torch 2."):
+    for text in (
+        "packaged SAMPLE of CIFAR-10",
+        "ee7207581883be22",
+        "5 arms x 3 seeds: 15 finished",
+        "torch 2.",
+        "2026-11-24 11:56 UTC",
+    ):
         assert text in page.text
     assert "--grid depth --protocol smoke" in page.text
     assert "4 comparisons are adjusted by Holm's method [holm1979simple]" in page.text
