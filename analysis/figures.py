@@ -82,7 +82,7 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     """
     if effects["delta"].isna().all():
         raise NothingToDraw("no arm has a finished seed in common with the baseline")
-    ax = _axes_for_rows(len(effects), extra=1.0) if ax is None else ax
+    ax = _axes_for_rows(effects["arm"], extra=1.0) if ax is None else ax
     ax.axvline(0, color=BASELINE, linewidth=0.8, zorder=1)
     row_of = {arm: row for row, arm in enumerate(effects["arm"])}
     # The seeds' dots lie below the interval, so that neither hides the other.
@@ -165,7 +165,7 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         raise NothingToDraw("the baseline has no finished seed")
     if bars.empty:
         raise NothingToDraw("no arm has a finished seed in common with the baseline")
-    ax = _axes_for_rows(len(effects), extra=1.1) if ax is None else ax
+    ax = _axes_for_rows(effects["arm"], extra=1.1) if ax is None else ax
     rows = np.arange(1, len(bars) + 1)
     changes = 100 * bars["delta"].to_numpy(float)
     ends = start + np.cumsum(changes)
@@ -414,7 +414,7 @@ def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = N
     pairs["change"] = 100 * (pairs["recall"] - pairs["recall_baseline"])
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())
-    ax = _axes_for_rows(len(changes), extra=1.1) if ax is None else ax
+    ax = _axes_for_rows(changes.index, extra=1.1) if ax is None else ax
     significant = set()
     if effects is not None:
         rows = effects[(effects["measure"] == "recall") & (effects["adjusted_p"] < SIGNIFICANT)]
@@ -452,9 +452,10 @@ def _axes(height: float) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def _axes_for_rows(rows: int, *, extra: float) -> Axes:
-    """Room for `rows` names of two lines, and for the axis below them: `extra` inches."""
-    return _axes(extra + 0.26 * rows)
+def _axes_for_rows(names: Sequence[str] | pd.Series | pd.Index, *, extra: float) -> Axes:
+    """Room for a row a name, as high as the name of most lines (two at least), and `extra` inches for the axis below."""
+    lines = max((_wrapped(name).count("\n") + 1 for name in names), default=0)
+    return _axes(extra + 0.13 * max(2, lines) * len(names))
 
 
 def _wrapped(name: str, characters: int = 18) -> str:

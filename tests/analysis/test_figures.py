@@ -12,6 +12,8 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import same_color, to_rgba
 from matplotlib.text import Annotation, Text
 
+from ablations.grids import GRIDS
+from ablations.protocols import PROTOCOLS
 from analysis.effects import effect_table, seed_differences
 from analysis.factors import factor_accuracies
 from analysis.figures import (
@@ -32,6 +34,7 @@ STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 SMALLEST = 6.5  # points
 TWELVE = [f"arm number {number}, with a long name" for number in range(12)]
+REGULARISED = [arm.name for arm in GRIDS["regularisation"](PROTOCOLS["smoke"].baseline())]  # names of three lines
 
 
 @pytest.fixture(autouse=True)
@@ -619,7 +622,7 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
 
 
 @pytest.mark.parametrize("name", ["forest", "steps", "two_factor", "curves", "classes"])
-@pytest.mark.parametrize("arms", [["with", "without"], TWELVE], ids=len)
+@pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
 def test_names_do_not_cover_each_other(name, arms):
     ax = drawn(name, arms)
     ax.figure.draw_without_rendering()
