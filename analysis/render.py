@@ -38,7 +38,7 @@ class Column:
     align: Literal["left", "right"] = "right"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table of a report."""
 
@@ -67,6 +67,10 @@ class Table:
     def html_rows(self) -> list[list[str]]:
         """The cells' texts, to be escaped by whoever writes them into a page."""
         return [[with_minus_signs(text) for text in row] for row in self.shown().itertuples(index=False)]
+
+    def __repr__(self) -> str:
+        """As plain text, for a prompt."""
+        return f"{self.caption}\n\n{self.shown().to_string(index=False)}\n\n{' '.join(self.notes)}".rstrip()
 
     def _repr_html_(self) -> str:
         """The table as a notebook shows it."""

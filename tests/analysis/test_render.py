@@ -28,6 +28,11 @@ def test_the_terminal_shows_brackets_as_they_are(table):
     assert "-1.23 [-1.00, +1.00]" in out.file.getvalue()
 
 
+def test_at_a_prompt_it_is_plain_text(table):
+    assert repr(table).splitlines()[0] == "Differences, 95 %"
+    assert "plain +50.00 [-1.00, +1.00]" in repr(table)
+
+
 def test_latex_escapes_what_it_must_and_has_booktabs_rules(table):
     text = table.latex()
     assert r"100\% \& more\_$<$x$>$ & $-$1.23 [$-$1.00, +1.00] \\" in text
