@@ -108,11 +108,13 @@ def _network(spec: ConvNetSpec | ModuleSpec) -> str:
         return f"{spec.factory} at {spec.image_size} pixels"
     convolutions = f"{spec.convs_per_block} convolutions each, " if spec.convs_per_block > 1 else ""
     norm = "batch normalisation" if spec.batch_norm else "no normalisation"
+    links = "residual links, " if spec.residual else ""
+    head = "flattened maps" if spec.head == "flatten" else f"maps averaged to {spec.pool_size}x{spec.pool_size}"
     hidden = f"a hidden layer of {spec.hidden_width}, " if spec.hidden_width else ""
     return (
         f"{counted(len(spec.widths), 'convolutional block')} of {', '.join(map(str, spec.widths))} channels, {convolutions}"
-        f"{spec.kernel_size}x{spec.kernel_size} kernels, {norm}, {hidden}dropout {spec.dropout:g}; images resized to "
-        f"{spec.image_size} pixels"
+        f"{spec.kernel_size}x{spec.kernel_size} kernels, {norm}, {spec.activation}, {links}2x2 max pooling, {head}, {hidden}"
+        f"dropout {spec.dropout:g}; images resized to {spec.image_size} pixels"
     )
 
 

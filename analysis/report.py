@@ -97,9 +97,7 @@ def _page(results: Results, effects: pd.DataFrame, sections: list[Section], cell
         sentences=sentences,
         sections=sections,
         facts=_facts(results),
-        commands=[
-            f"{c.time[:16].replace('T', ' ')}  run_ablation.py {shlex.join(c.arguments)}" for c in study.commands
-        ],
+        commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in study.commands],
         methods=methods.paragraph(results, margin=margin),
         bibtex=methods.BIBTEX,
         cells=cells,

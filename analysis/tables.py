@@ -12,6 +12,9 @@ from cnnkit.data import CLASSES
 
 ARM = Column("arm", lambda row: str(row["arm"]), "left")
 SEEDS = Column("seeds", lambda row: str(row["seeds"]))
+CLASS = Column("class", lambda row: row["class"], "left")
+PAIRED = Column("difference [95 %]", lambda row: with_interval(row["delta"], row["low"], row["high"], sign=True))
+P_HOLM = Column("p Holm", lambda row: probability(row["adjusted_p"]))
 
 
 def _with_sd(row: pd.Series, what: str) -> str:
@@ -38,7 +41,7 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
         SEEDS,
         Column("test % (SD)", lambda row: _with_sd(row, "test")),
         Column("difference [95 %]", difference),
-        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+        P_HOLM,
         Column("verdict", lambda row: str(row["verdict"])),
         Column("params", lambda row: _with_ratio(row, "parameters")),
         Column("head", lambda row: f"{row['head_share']:.0%}"),
@@ -87,8 +90,8 @@ def factors(frame: pd.DataFrame) -> Table:
     """
     columns = (
         Column("effect", _term, "left"),
-        Column("difference [95 %]", _paired),
-        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+        PAIRED,
+        P_HOLM,
         Column("seeds", lambda row: f"{row['paired_seeds']:.0f}"),
     )
     notes = (
@@ -107,10 +110,6 @@ def _term(row: pd.Series) -> str:
     return f"{change} × {row['other_factor']} {row['other_level']} instead of {row['other_reference']}"
 
 
-def _paired(row: pd.Series) -> str:
-    return with_interval(row["delta"], row["low"], row["high"], sign=True)
-
-
 def groups(class_effects: pd.DataFrame) -> Table:
     """What each arm changes in the mean recall of vehicles and of animals, and whether it changes one more.
 
@@ -120,8 +119,8 @@ def groups(class_effects: pd.DataFrame) -> Table:
     columns = (
         ARM,
         Column("recall of", lambda row: row["class"], "left"),
-        Column("difference [95 %]", _paired),
-        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+        PAIRED,
+        P_HOLM,
     )
     notes = (
         "Mean recall of the four vehicles and of the six animals, against the baseline, in percentage points. That an arm "
@@ -138,7 +137,7 @@ def class_effects(frame: pd.DataFrame) -> Table:
     wide = _by_measure(frame, ["arm", "class"], ["delta", "low", "high", "p_value", "adjusted_p"])
     columns = (
         ARM,
-        Column("class", lambda row: row["class"], "left"),
+        CLASS,
         *(column for measure in MEASURES for column in _change(measure)),
     )
     notes = (
@@ -156,7 +155,7 @@ def class_table(frame: pd.DataFrame) -> Table:
     wide = _by_measure(frame, ["arm", "class", "seeds"], ["mean", "sd", "low", "high"])
     columns = (
         ARM,
-        Column("class", lambda row: row["class"], "left"),
+        CLASS,
         *(_level(measure) for measure in MEASURES),
         SEEDS,
     )
@@ -204,8 +203,8 @@ def confusions(frame: pd.DataFrame) -> Table:
         Column("change", lambda row: row["change"], "left"),
         Column("baseline %", lambda row: points(row["baseline_rate"])),
         Column("arm %", lambda row: points(row["arm_rate"])),
-        Column("difference [95 %]", _paired),
-        Column("p Holm", lambda row: probability(row["adjusted_p"])),
+        PAIRED,
+        P_HOLM,
     )
     notes = (
         "True class → predicted class: share of the true class's test images, mean over the paired seeds. Of each arm the three "

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from analysis import report, tables
-from analysis.effects import difference, effect_table
+from analysis.effects import effect_table
 from analysis.render import latex, with_minus_signs
 from analysis.results import load
 
@@ -82,24 +82,33 @@ def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_svg(folder, p
         assert b"<svg" in (folder / f"{name}.svg").read_bytes()
 
 
-def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page):
+@pytest.mark.parametrize("name", ["effects", "arms"])
+def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page, name):
     results = load(STORED, "depth-smoke")
-    effects = tables.effects(effect_table(results.trials, results.correct))
+    make = {"effects": tables.effects, "arms": tables.arms}[name]
     terminal = Console(file=io.StringIO(), width=200)
-    terminal.print(effects.for_terminal())
-    printed = terminal.file.getvalue()
-    source = (folder / "effects.tex").read_text(encoding="utf-8")
-    csv = pd.read_csv(folder / "effects.csv", keep_default_na=True)
+    terminal.print(make(effect_table(results.trials, results.correct)).for_terminal())
+    source = (folder / f"{name}.tex").read_text(encoding="utf-8")
+    # What the numbers in the CSV look like, without anything else that the study knows.
+    effects = pd.read_csv(folder / "effects.csv").fillna({"verdict": "", "changes": "", "trained_on": ""})
+    written = pd.read_csv(folder / f"{name}.csv").fillna({"verdict": "", "changes": "", "trained_on": ""})
+    shown = make(effects if name == "effects" else effects.assign(**written)).shown()
+    header, *rows = page.tables[name]
+    assert header == shown.columns.tolist()
+    assert rows == [[with_minus_signs(text) for text in row] for row in shown.itertuples(index=False)]
+    for row in shown.itertuples(index=False):
+        assert " & ".join(map(latex, row)) in source
+        assert all(text in terminal.file.getvalue() for text in row)
+    assert shown["arm"].tolist() == results.trials["arm"].unique().tolist()
+
+
+def test_differences_are_printed_from_the_numbers_in_percentage_points(folder, page):
+    numbers = pd.read_csv(folder / "effects.csv").set_index("arm")
     header, *rows = page.tables["effects"]
-    assert [row[0] for row in rows] == results.trials["arm"].unique().tolist()
-    place = header.index("difference [95 %]")
-    for row, (_, numbers) in zip(rows, csv.iterrows(), strict=True):
-        text = difference(numbers)
-        assert row[place] == with_minus_signs(text)
-        assert latex(text) in source
-        assert text in printed
-        if not numbers["is_baseline"]:
-            assert text.startswith(f"{100 * numbers['delta']:+.2f} [")
+    for arm, *texts in rows:
+        row, text = numbers.loc[arm], texts[header.index("difference [95 %]") - 1].replace("−", "-")
+        delta, low, high = (f"{100 * row[name]:+.2f}" for name in ("delta", "low", "high"))
+        assert text == ("baseline" if row["is_baseline"] else f"{delta} [{low}, {high}]")
 
 
 def test_each_arm_gets_a_sentence_with_its_scope(page):
