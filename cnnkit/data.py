@@ -179,6 +179,7 @@ def _part(kind: Layout, folder: Path, part: str) -> tuple[ImageSet, str]:
 
 
 def _ordered(images: np.ndarray, labels: np.ndarray) -> Arrays:
+    """The images and labels in the order of their hashes, and `digest`, a hash of them all."""
     hashes = [
         hashlib.blake2b(image.tobytes(), digest_size=16).digest() + bytes([label])
         for image, label in zip(images, labels, strict=True)
