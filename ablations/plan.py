@@ -12,7 +12,8 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
-from ablations.record import ArmCost, Command, Store, Study
+from ablations.record import Command, Study
+from ablations.store import Store
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES, Data
 from cnnkit.errors import UserError
@@ -144,7 +145,7 @@ def make_plan(
         split=split,
         commands=[*(earlier.commands if earlier else []), command],
         tuned=tuned or {},
-        costs={arm.name: ArmCost.model_validate(cost(arm.spec)) for arm in arms},
+        costs={arm.name: cost(arm.spec) for arm in arms},
     )
     return Plan(study, cells, used, store)
 

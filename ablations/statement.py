@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from ablations.plan import Plan, PlannedCell
-from ablations.record import DamagedRecord
 from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
+from ablations.store import DamagedRecord
 from ablations.units import duration, size
 from cnnkit.cost import cost
 

@@ -15,9 +15,10 @@ from ablations.cell import Cell
 from ablations.display import Display, Running, Tally
 from ablations.gpus import cluster_machine, gpu_shares
 from ablations.plan import Plan, PlannedCell
-from ablations.record import Failure, Store
+from ablations.record import Failure
 from ablations.resources import CpuPlan, Machine, cpu_plan, memory_cap
 from ablations.session import StopOnRequest, Trial, logged_to, signals_stop, started_ray, tune
+from ablations.store import Store
 from ablations.trainable import CellTrial, Common
 from ablations.units import duration
 

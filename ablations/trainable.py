@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ablations.cell import Cell
-from ablations.record import Failure, Store
+from ablations.record import Failure
 from ablations.session import tune
+from ablations.store import Store
 from cnnkit.data import Data
 
 SLICE_SECONDS = 1.0

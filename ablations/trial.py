@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from ablations.cell import Cell
-from ablations.record import Store
+from ablations.store import Store
 from cnnkit.data import Data
 from cnnkit.evaluate import calibration_error, per_class
 from cnnkit.model import build
@@ -90,7 +90,7 @@ def run_cell(
                 "started": started.isoformat(timespec="seconds"),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             },
-            "curve": [vars(epoch) for epoch in fit.curve],
+            "curve": fit.curve,
             "test_accuracy": fit.test_accuracy,
             "per_class": per_class(fit.test_logits, data.test.labels),
             "calibration_error": calibration_error(fit.test_logits, data.test.labels),

@@ -13,10 +13,12 @@ import pandas as pd
 from ablations.arm import Arm
 from ablations.cell import Cell
 from ablations.plan import PlannedCell
-from ablations.record import ArmCost, DamagedRecord, EpochRow, Part, PerClassRows, Record, Store, Study
+from ablations.record import Part, Record, Study
+from ablations.store import DamagedRecord, Store
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES
 from cnnkit.errors import UserError
+from cnnkit.metrics import Epoch, PerClass
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Results:
                 for row in self._finished.itertuples()
                 for epoch in self.records[str(row.key)].curve
             ],
-            columns=["arm", "is_baseline", "seed", *EpochRow.model_fields],
+            columns=["arm", "is_baseline", "seed", *Epoch.model_fields],
         )
 
     @property
@@ -70,7 +72,7 @@ class Results:
                 for measures, table in [_transposed(self.records[str(row.key)])]
                 for name, values in zip(CLASSES, table, strict=True)
             ],
-            columns=["arm", "is_baseline", "seed", "class", *PerClassRows.model_fields],
+            columns=["arm", "is_baseline", "seed", "class", *PerClass.model_fields],
         )
 
     def logits(self, arm: str, seed: int, part: Part = "test") -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +209,7 @@ COLUMNS = [
 
 def _of_arm(study: Study, arm: Arm) -> dict[str, Any]:
     """What the trials of an arm have in common."""
-    costs = study.costs.get(arm.name) or ArmCost.model_validate(cost(arm.spec))
+    costs = study.costs.get(arm.name) or cost(arm.spec)
     return {
         "arm": arm.name,
         "is_baseline": arm.is_baseline,

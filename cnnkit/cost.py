@@ -1,40 +1,28 @@
 """What a spec costs: computed for a `ConvNetSpec` without building it, measured for a network of the user's own."""
 
 import itertools
-from dataclasses import dataclass
 
-from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
+from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec, Stored
 
 # The activations whose backward pass needs their input map; the others need their output.
 _SAVES_OUTPUT = frozenset({"relu", "sigmoid", "tanh"})
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Stored):
     """Sizes of one network. Multiply-adds are of one image's forward pass, convolutions and fully connected layers
     only, one for each multiplication (`torch.utils.flop_counter` counts two).
     """
 
-    parameters_body: int
-    """Trained numbers in the blocks."""
-    parameters_head: int
-    """Trained numbers in the classifier."""
+    parameters: int
+    """All trained numbers."""
+    head_share: float | None = None
+    """Share of the parameters that sit in the classifier, 0 to 1; None where what belongs to it is not known."""
     multiply_adds: int
     """Multiply-adds of one image's forward pass."""
-    receptive_field: int | None
+    receptive_field: int | None = None
     """Input pixels (a side) that one position of the last map depends on; None where it is not known."""
-    receptive_field_original: float | None
+    receptive_field_original: float | None = None
     """The same in pixels of the original image, which was scaled up to the input size."""
-
-    @property
-    def parameters(self) -> int:
-        """All trained numbers."""
-        return self.parameters_body + self.parameters_head
-
-    @property
-    def head_share(self) -> float:
-        """Share of the parameters that sit in the classifier, 0 to 1."""
-        return self.parameters_head / max(1, self.parameters)
 
 
 def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
@@ -46,7 +34,11 @@ def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
         from cnnkit.module import measure
 
         measured = measure(spec)
-        return Cost(measured.parameters_body, measured.parameters_head, measured.multiply_adds, None, None)
+        return Cost(
+            parameters=measured.parameters,
+            head_share=measured.parameters_head / max(1, measured.parameters),
+            multiply_adds=measured.multiply_adds,
+        )
     body = multiply_adds = 0
     receptive_field, jump = 1, 1  # in input pixels; jump: distance between neighbouring positions of the map
     size, c_in = spec.image_size, spec.in_channels
@@ -67,8 +59,8 @@ def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
     head = sum(m * n + n for m, n in itertools.pairwise(widths))
     multiply_adds += sum(m * n for m, n in itertools.pairwise(widths))
     return Cost(
-        parameters_body=body,
-        parameters_head=head,
+        parameters=body + head,
+        head_share=head / (body + head),
         multiply_adds=multiply_adds,
         receptive_field=receptive_field,
         receptive_field_original=receptive_field * original_size / spec.image_size,

@@ -1,7 +1,5 @@
 """From a model and images to logits, and from logits to the usual measures."""
 
-from typing import TypedDict
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -9,6 +7,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor, nn
 
 from cnnkit.augment import to_input, to_unit
+from cnnkit.metrics import PerClass
 
 BATCH_SIZE = 250  # fixed, so that a cell's logits never depend on memory or machine settings
 
@@ -40,15 +39,6 @@ def predict(
 def top1(logits: np.ndarray, labels: np.ndarray) -> float:
     """Top-1 accuracy, 0 to 1."""
     return float((logits.argmax(1) == labels).mean())
-
-
-class PerClass(TypedDict):
-    """One entry a class, 0 to 1; support is the number of images of the class."""
-
-    precision: list[float]
-    recall: list[float]
-    f1: list[float]
-    support: list[int]
 
 
 def per_class(logits: np.ndarray, labels: np.ndarray) -> PerClass:

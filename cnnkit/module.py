@@ -94,7 +94,7 @@ def build_module(spec: ModuleSpec, *, seed: int) -> nn.Module:
 class Measured:
     """Sizes of a network, counted on a built one without computing anything (torch's meta device)."""
 
-    parameters_body: int
+    parameters: int
     parameters_head: int
     """Of the last fully connected layer."""
     multiply_adds: int
@@ -144,7 +144,7 @@ def _measure(spec_json: str) -> Measured:
     head = sum(parameter.numel() for parameter in linears[-1].parameters()) if linears else 0
     total = sum(parameter.numel() for parameter in model.parameters())
     return Measured(
-        parameters_body=total - head,
+        parameters=total,
         parameters_head=head,
         multiply_adds=flops.get_total_flops() // (2 * batch),
         saved_numbers=sum(numbers for numbers, _ in saved.values()) // batch,

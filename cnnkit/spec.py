@@ -20,6 +20,12 @@ Activation = Literal[
 COMMUTES_WITH_MAX = frozenset({"relu", "relu6", "leaky_relu", "identity"})
 
 
+class Stored(BaseModel):
+    """A frozen value that is read back from JSON. Fields that a later version added are let through."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
 class Spec(BaseModel):
     """A frozen value with a closed set of fields: a misspelt field is an error, never ignored."""
 

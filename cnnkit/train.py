@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cnnkit.augment import augment, draw, to_input, to_unit
 from cnnkit.data import Data
 from cnnkit.errors import UserError
 from cnnkit.evaluate import predict, top1
+from cnnkit.metrics import Epoch
 from cnnkit.recipe import Precision, Recipe
 from cnnkit.seeds import derive, generator
 
@@ -51,24 +52,6 @@ def configure_arithmetic() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the learning curve."""
-
-    epoch: int
-    """Counted from 1."""
-    train_loss: float
-    """Mean loss over the epoch's updates, label smoothing and augmentation included."""
-    validation_loss: float
-    """Mean cross-entropy on the validation images, without label smoothing."""
-    validation_accuracy: float
-    """Top-1 accuracy on the validation images, 0 to 1."""
-    learning_rate: float
-    """Learning rate of the epoch's last update."""
-    train_seconds: float
-    evaluate_seconds: float
 
 
 @dataclass(frozen=True)
@@ -227,7 +210,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "curve": [asdict(epoch) for epoch in self.curve],
+            "curve": [epoch.model_dump() for epoch in self.curve],
         }
         unfinished = file.with_name(file.name + ".unfinished")
         torch.save(state, unfinished)

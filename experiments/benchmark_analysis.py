@@ -28,7 +28,8 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.cli import console, parse, run_script
 from ablations.protocols import PROTOCOLS
-from ablations.record import Store, Study
+from ablations.record import Study
+from ablations.store import Store
 from ablations.units import duration, size
 from cnnkit.data import CLASSES
 from cnnkit.errors import UserError

@@ -15,7 +15,7 @@ from pathlib import Path
 import tyro
 
 from ablations.cli import console, parse, run_script
-from ablations.record import Store
+from ablations.store import Store
 from ablations.units import size
 
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ablations.plan import Plan
-    from ablations.record import Store
     from ablations.resources import Machine
+    from ablations.store import Store
 
 
 @dataclass
@@ -183,9 +183,9 @@ def main(arguments: Sequence[str]) -> int:
     paths = search_paths(args.grid)
 
     from ablations.plan import arms_for, chosen_values, make_plan, tuning_plan
-    from ablations.record import Store
     from ablations.resources import Machine
     from ablations.statement import statement, table_of_arms
+    from ablations.store import Store
     from cnnkit.data import load
     from cnnkit.module import add_search_paths
 

@@ -13,7 +13,7 @@ import tyro
 from rich.table import Table
 
 from ablations.cli import console, parse, run_script
-from ablations.record import Store
+from ablations.store import Store
 from ablations.units import duration, size
 from cnnkit.errors import UserError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ablations.cell import Cell, SplitSizes
-from ablations.record import Store
+from ablations.store import Store
 from analysis.results import load
 from cnnkit import ConvNetSpec, Recipe
 

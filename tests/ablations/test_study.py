@@ -11,8 +11,8 @@ from ablations.cell import Cell, SplitSizes
 from ablations.grids import GRIDS
 from ablations.plan import Plan, PlannedCell, make_plan
 from ablations.protocols import PROTOCOLS, Split
-from ablations.record import Store
 from ablations.resources import GIB, Machine
+from ablations.store import Store
 from ablations.study import Options, run
 from ablations.trial import Placement, run_cell
 from cnnkit import BASELINE, Recipe

@@ -176,7 +176,7 @@ def test_another_grid_reuses_the_baseline_and_more_seeds_train_only_the_new_ones
     assert all(final[key] == record for key, record in before.items())
     manifest = json.loads((root / "studies" / "batch_norm-smoke" / "study.json").read_text())
     assert [command["finished_before"] for command in manifest["commands"]] == [2, 4]
-    from ablations.record import Store
+    from ablations.store import Store
 
     assert Store(root).study("batch_norm-smoke").seeds_added_after_looking
 
@@ -223,8 +223,8 @@ def test_a_study_on_two_nodes_completes_with_the_same_numbers_when_one_is_lost(u
     from ablations.grids import GRIDS
     from ablations.plan import make_plan
     from ablations.protocols import PROTOCOLS
-    from ablations.record import Store
     from ablations.resources import GIB, Machine
+    from ablations.store import Store
     from ablations.study import Options
     from ablations.study import run as run_study
 

@@ -22,7 +22,8 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from ablations.record import Claim, Failure, Store, _write_json
+from ablations.record import Claim, Failure, _write_json
+from ablations.store import Store
 from analysis import report, tables
 from analysis.effects import effect_table, remarks, seed_differences
 from analysis.results import Results, load

@@ -4,7 +4,7 @@ import sys
 from ablations.arm import Arm
 from ablations.plan import make_plan
 from ablations.protocols import PROTOCOLS
-from ablations.record import Store
+from ablations.store import Store
 from cnnkit.module import add_search_paths
 
 NETWORK = """

@@ -23,13 +23,13 @@ def test_accuracy_and_per_class_measures_are_scikit_learns(logits, labels):
     report = classification_report(labels, logits.argmax(1), output_dict=True)
     ours = per_class(logits, labels)
     for name, column in (("precision", "precision"), ("recall", "recall"), ("f1-score", "f1"), ("support", "support")):
-        assert ours[column] == pytest.approx([report[str(i)][name] for i in range(4)])
+        assert getattr(ours, column) == pytest.approx([report[str(i)][name] for i in range(4)])
 
 
 def test_a_class_that_is_never_predicted_has_precision_zero(labels):
     logits = np.zeros((200, 4), dtype=np.float32)
     logits[:, 0] = 1
-    assert per_class(logits, labels)["precision"][1:] == [0, 0, 0]
+    assert per_class(logits, labels).precision[1:] == [0, 0, 0]
 
 
 def test_calibration_error_by_hand():

@@ -12,7 +12,7 @@ import pytest
 from ablations.grids import GRIDS
 from ablations.plan import TUNING_SEED
 from ablations.protocols import PROTOCOLS
-from ablations.record import Store
+from ablations.store import Store
 from analysis.results import load as load_results
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"

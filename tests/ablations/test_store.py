@@ -5,7 +5,8 @@ import pytest
 
 from ablations.cell import Cell, SplitSizes, key_of
 from ablations.protocols import PROTOCOLS
-from ablations.record import DamagedRecord, Failure, Store
+from ablations.record import Failure
+from ablations.store import DamagedRecord, Store
 from cnnkit import ConvNetSpec, Recipe
 from cnnkit.errors import UserError
 
@@ -130,7 +131,7 @@ def test_fields_that_a_later_version_adds_are_let_through(store):
     record = written(store, cell())
     file = store.cell_folder(record.key) / "record.json"
     content = json.loads(file.read_text())
-    from ablations.record import _seal
+    from ablations.store import _seal
 
     content["provenance"]["carbon"] = 3
     content["seal"] = _seal(content)
