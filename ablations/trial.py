@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from cnnkit.data import Data
 from cnnkit.evaluate import calibration_error, per_class
 from cnnkit.model import build
 from cnnkit.spec import Spec
-from cnnkit.train import Progress, Training
+from cnnkit.train import BadCheckpoint, Progress, Training
 
 PACKAGES = ("ablations", "torch", "timm", "ray", "numpy")
 
@@ -62,13 +63,13 @@ def run_cell(
     training = _begin(cell, data, device)
     if checkpoint.is_file():
         try:
-            training.load(checkpoint)
-        except Exception:  # damaged, or written by a version with other parameter names: the cell starts anew
+            training.restore(checkpoint.read_bytes())
+        except BadCheckpoint:  # damaged, or written by a version with other parameter names: the cell starts anew
             checkpoint.unlink()
             training = _begin(cell, data, device)
     for progress in training.run():
         if progress.ends_epoch and progress.epoch < cell.recipe.epochs:
-            training.save(checkpoint)
+            _replace(checkpoint, training.state())
         yield progress, (training.curve[-1].validation_accuracy if training.curve else None)
     fit = training.result()
     store.write(
@@ -110,6 +111,13 @@ def run_cell(
         if keep_weights
         else {},
     )
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """The file is there whole or not at all."""
+    unfinished = file.with_name(file.name + ".unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(file)
 
 
 def _begin(cell: Cell, data: Data, device: torch.device) -> Training:

@@ -4,6 +4,7 @@ The order of the data, the augmentation and dropout's numbers of an epoch depend
 never on what was drawn before: a run that goes on from a checkpoint gives the same numbers as one that never stopped.
 """
 
+import io
 import math
 import os
 import time
@@ -11,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cnnkit.augment import augment, draw, to_input, to_unit
 from cnnkit.data import Data
-from cnnkit.errors import UserError
+from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict, top1
 from cnnkit.metrics import Epoch
 from cnnkit.recipe import Precision, Recipe
@@ -73,6 +73,10 @@ class Diverged(Exception):
     def __init__(self, epoch: int) -> None:
         super().__init__(f"the loss became NaN or infinite in epoch {epoch}")
         self.epoch = epoch
+
+
+class BadCheckpoint(Exception):
+    """A saved state that does not fit the run: damaged, or of another network or recipe."""
 
 
 @dataclass
@@ -125,7 +129,7 @@ class Training:
 
     def run(self) -> Iterator[Progress]:
         """Trains what is left of the recipe's epochs, with a look at the validation images after each: an epoch's last
-        progress comes after that look, and is the moment to `save`.
+        progress comes after that look, and is the moment to keep its `state`.
 
         Nothing waits for the device between the updates of an epoch.
 
@@ -204,25 +208,53 @@ class Training:
             precision=self.precision,
         )
 
-    def save(self, file: Path) -> None:
-        """Writes all that going on needs, between two epochs; the file is there whole or not at all."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "curve": [epoch.model_dump() for epoch in self.curve],
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What tells this run's states from others'; weights and moments are compared by name and shape besides."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+            "image_size": self.image_size,
+            "data": self.data.fingerprint,
+            "images": len(self.data.train),
         }
-        unfinished = file.with_name(file.name + ".unfinished")
-        torch.save(state, unfinished)
-        os.replace(unfinished, file)
 
-    def load(self, file: Path) -> None:
-        """Goes on from a file that `save` wrote. The schedule and the generators follow from the epoch."""
-        state: dict[str, Any] = torch.load(file, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+    def state(self) -> bytes:
+        """All that going on needs, between two epochs."""
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "run": self._identity,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "curve": [epoch.model_dump() for epoch in self.curve],
+            },
+            buffer,
+        )
+        return buffer.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Goes on from what `state` returned. The schedule and the generators follow from the epoch.
+
+        A run that refused a state is half restored: begin another.
+
+        Raises: BadCheckpoint: the bytes are no state of this run. MemoryError, OSError and torch's out-of-memory errors
+            say nothing of the state, and pass through.
+        """
+        try:
+            parts: dict[str, Any] = torch.load(io.BytesIO(state), map_location=self.device, weights_only=True)
+            if parts["run"] != self._identity:
+                raise ValueError("it is another run's")
+            self.model.load_state_dict(parts["model"])
+            self.optimizer.load_state_dict(parts["optimizer"])
+            self.scaler.load_state_dict(parts["scaler"])
+            curve = [Epoch(**epoch) for epoch in parts["curve"]]
+        except (MemoryError, OSError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # unpickling and loading raise whatever they please
+            raise BadCheckpoint(f"the checkpoint does not fit this run ({brief(error)})") from error
+        self.curve = curve
         if self.scheduler is not None:
             self.scheduler.step_update(len(self.curve) * len(self.batches))
 

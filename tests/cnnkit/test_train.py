@@ -9,7 +9,7 @@ import torch
 
 from cnnkit import BASELINE, ConvNetSpec, Recipe, build, fit
 from cnnkit.errors import UserError
-from cnnkit.train import Diverged, Training, realised_precision
+from cnnkit.train import BadCheckpoint, Diverged, Training, realised_precision
 
 SPEC = ConvNetSpec(image_size=32, widths=(8, 16), hidden_width=16)
 RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=1e-3)
@@ -89,22 +89,63 @@ def test_a_single_left_over_image_is_skipped(sample):
     ]
 
 
-def test_going_on_from_a_checkpoint_gives_the_numbers_of_never_stopping(tiny, tmp_path):
+def test_going_on_from_a_checkpoint_gives_the_numbers_of_never_stopping(tiny):
     recipe = RECIPE.vary(epochs=4, schedule="cosine", optimizer="sgd", learning_rate=0.05)
     whole = finish(training(tiny, recipe=recipe))
     first = training(tiny, recipe=recipe)
     for progress in first.run():
         if progress.ends_epoch and progress.epoch == 2:
-            first.save(tmp_path / "checkpoint.pt")
+            state = first.state()
             break
     torch.rand(5)  # what others draw in between does not matter
     second = training(tiny, recipe=recipe, seed=0)
-    second.load(tmp_path / "checkpoint.pt")
+    second.restore(state)
     resumed = finish(second)
     assert np.array_equal(whole.test_logits, resumed.test_logits)
     assert np.array_equal(whole.validation_logits, resumed.validation_logits)
     assert [e.train_loss for e in whole.curve] == [e.train_loss for e in resumed.curve]
     assert [e.learning_rate for e in whole.curve] == [e.learning_rate for e in resumed.curve]
+
+
+def a_state(data, **changes) -> bytes:
+    run = training(data, **changes)
+    next(progress for progress in run.run() if progress.ends_epoch)
+    return run.state()
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"seed": 1},
+        {"spec": SPEC.vary(widths=(8, 12))},
+        {"spec": SPEC.vary(batch_norm=False)},
+        {"recipe": RECIPE.vary(optimizer="sgd")},
+        {"recipe": RECIPE.vary(learning_rate=2e-3)},
+        {"recipe": RECIPE.vary(epochs=3)},
+    ],
+)
+def test_another_runs_state_is_refused(tiny, others):
+    with pytest.raises(BadCheckpoint):
+        training(tiny).restore(a_state(tiny, **others))
+
+
+def test_a_damaged_state_is_refused(tiny):
+    state = a_state(tiny)
+    for damaged in (b"", b"no state", state[: len(state) // 2], bytes(len(state)), state[:-3000] + bytes(3000)):
+        with pytest.raises(BadCheckpoint):
+            training(tiny).restore(damaged)
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError, torch.OutOfMemoryError])
+def test_a_machine_that_cannot_load_a_state_does_not_blame_the_state(tiny, monkeypatch, error):
+    state, run = a_state(tiny), training(tiny)
+
+    def fails(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(error):
+        run.restore(state)
 
 
 def rates(data, **fields) -> list[float]:
