@@ -174,15 +174,32 @@ def contrast_effect(
         raise ValueError(f"need (seeds, images) with at least one seed and two images, got {differences.shape}")
     if not np.isfinite(differences).all():
         raise ValueError("differences must be finite numbers")
-    n_seeds, n_images = differences.shape
     by_seed = differences.mean(axis=1)
+    parts = variance_parts(differences)[1:] if len(by_seed) > 1 else (math.nan,) * 3
+    return effect_from_parts(by_seed, *parts, n_images=differences.shape[1], images=images, level=level)
+
+
+def effect_from_parts(
+    by_seed: Float[np.ndarray, " seeds"],
+    seed_variance: float,
+    image_variance: float,
+    rest_variance: float,
+    *,
+    n_images: int,
+    images: Images = "new",
+    level: float = 0.95,
+) -> PairedEffect:
+    """The mean of `by_seed` with an interval, from parts of its variance that were estimated elsewhere.
+
+    Args: by_seed: the effect in each seed. seed_variance, image_variance, rest_variance: as in `PairedEffect`; not read
+        where there is one seed. n_images: independent units that image_variance was estimated from.
+    """
+    n_seeds, delta = len(by_seed), float(by_seed.mean())
     p_better = float(np.mean((by_seed > 0) + 0.5 * (by_seed == 0)))
     nan = math.nan
     if n_seeds == 1:
-        delta = float(by_seed[0])
         reason = "one seed: no interval"
         return PairedEffect(delta, nan, nan, level, nan, p_better, 1, n_images, images, nan, nan, nan, reason)
-    delta, seed_variance, image_variance, rest_variance = variance_parts(differences)
     if images == "fixed":
         image_variance = rest_variance = 0.0
     parts = np.array(seed_variance / n_seeds), np.array(image_variance), np.array(rest_variance / n_seeds)
