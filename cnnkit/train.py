@@ -46,10 +46,15 @@ def realised_precision(asked: Precision, device: torch.device) -> Precision:
 
 
 def configure_arithmetic() -> None:
-    """Makes a run repeatable: no TF32, no algorithms chosen by timing, none that add in a random order."""
+    """Makes a run repeatable: fp32 is fp32, no algorithms chosen by timing, none that add in a random order."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    # From torch 2.9 on, that leaves convolutions to what `torch.backends.fp32_precision` says for all; here they are named.
+    for library in (torch.backends.cudnn, torch.backends.mkldnn):
+        for operation in ("conv", "rnn"):
+            if hasattr(library, operation):
+                getattr(library, operation).fp32_precision = "ieee"
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 

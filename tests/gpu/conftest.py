@@ -1,0 +1,18 @@
+"""The same facts on the CPU, where they always run, and on a GPU: `pytest -m gpu`, skipped where there is none."""
+
+import pytest
+import torch
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(autouse=True)
+def _a_gpu_where_one_is_needed(request: pytest.FixtureRequest):
+    if request.node.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("PyTorch sees no GPU")
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest, _a_gpu_where_one_is_needed: None) -> torch.device:
+    """The CPU, and a GPU."""
+    return torch.device(request.param)
