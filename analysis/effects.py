@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ablations.units import counted
-from analysis.statistics import PairedEffect, holm, paired_effect, verdict
+from analysis.statistics import PairedEffect, holm, paired_effect
+from analysis.verdicts import verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
 

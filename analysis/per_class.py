@@ -89,7 +89,7 @@ def class_table(results: Results) -> pd.DataFrame:
         for measure in MEASURES:
             for name, weights in CLASSES_AND_GROUPS.items():
                 values = own.values(weights, measure)
-                effect = contrast_effect(values)
+                effect = contrast_effect(values, step=0)
                 varies = effect.standard_error > 0  # NaN with one seed
                 rows.append(
                     {

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import optimize, stats
 
-from analysis.statistics import half_width, variance_parts
+from analysis.statistics import Parts, half_width, variance_parts
 
 ACCURACY = 0.6
 """Of the baseline, on the population of images."""
@@ -113,7 +113,8 @@ def coverage(setting: Setting, *, runs: int, seed: int) -> dict[str, float]:
             if EFFECTS[index] == 0:
                 by_seed[run] = differences.mean(axis=1)
     delta, seed_part, image_part, rest_part = parts[0], parts[1] / setting.seeds, parts[2], parts[3] / setting.seeds
-    half = half_width(seed_part, image_part, rest_part, n_seeds=setting.seeds, n_images=setting.images, level=LEVEL)
+    estimated = Parts(seed_part, image_part, rest_part, seed_df=setting.seeds - 1, image_df=setting.images - 1)
+    half = half_width(estimated, level=LEVEL)
     covered = (np.abs(delta - np.array(EFFECTS)[:, None]) <= half).mean(axis=1)
     positive = (np.abs(delta) > half).mean(axis=1)
 

@@ -25,37 +25,38 @@ Satterthwaite's at three seeds, 1.1 at five. `experiments/simulate_coverage.py` 
 
 The floor: few seeds that happen to lie close together must not look more certain than their images allow. An interval of
 level 1 - alpha is never narrower than the normal quantile of 1 - 2 alpha (1.28 for 95 %) times the standard error that
-rest_variance and image_variance alone leave, which many images know well. The quantile is the largest that leaves the
-table above as it is; with that of 1 - alpha / 2 (1.96), coverage at three seeds would reach 98.7 %.
+rest_variance and image_variance alone leave; both are estimated precisely when there are many images. The quantile is the
+largest that leaves the table above as it is; with that of 1 - alpha / 2 (1.96), coverage at three seeds would reach 98.7 %.
+
+Few errors: networks that agree on 200 images may differ on the next one. So the estimates count images that were not
+seen: one that differs in every seed (1 / N^2 is added to image_variance), and two among all S N predictions that differ in
+one seed (2 / (S N^2) is added to rest_variance). At 10,000 images that is a standard error of 0.01 points, at 200 of 0.5.
+
+Clusters: images that belong together (frames of a video, crops of one slide) are no independent draws. Then the cluster
+is the unit: its mean difference takes the place of an image's, weighted by its size (`by_cluster`).
 
 Sources: Cochran and Cox 1950, Experimental Designs, and Cochran 1964, Biometrics 20:191-195 (the weighted quantile);
 Satterthwaite 1946, Biometrics Bulletin 2:110-114; Searle, Casella and McCulloch 1992, Variance Components, chapter 4
 (mean squares); Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics 29:238-249 (clustering in two ways:
-the same sum of both parts, less what both count).
+the same sum of both parts, less what both count); Agresti and Coull 1998, The American Statistician 52:119-126 (events
+added to few); Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15:657-680 (two one-sided tests).
 """
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float, Int, Real
 from scipy import optimize, special, stats
-
-from ablations.units import counted
 
 TYPICAL_DISAGREEMENT = 0.2
 """Share of test images on which exactly one of two trained networks is right; used where nothing is trained yet."""
 
 SIGNIFICANT = 0.05
-MOST_SEEDS = 100
-"""Nobody trains more seeds than this of one arm; plans end here."""
-ENDLESS_SEEDS = 10**9
-"""So many that the seeds' part of a variance is gone."""
 
 Images = Literal["new", "fixed"]
-Claim = Literal["better", "worse", "equivalent"]
 A = TypeVar("A", bound=Hashable)
 B = TypeVar("B", bound=Hashable)
 
@@ -89,6 +90,7 @@ class PairedEffect:
     """Share of the paired seeds in which the arm is ahead on these images; a tie counts half."""
     n_seeds: int
     n_images: int
+    """Independent test images; where images belong together, their clusters."""
     images: Images
     """new: for other test images too. fixed: for this test set only."""
     seed_variance: float
@@ -96,7 +98,13 @@ class PairedEffect:
     image_variance: float
     """Variance that this number of test images adds and no number of seeds removes; 0 where the images are fixed."""
     rest_variance: float
-    """The part of `seed_variance` that is there even if seeds add nothing of their own; 0 where the images are fixed."""
+    """The part of `seed_variance` that remains even if seeds add nothing of their own; 0 where the images are fixed."""
+    step: float = 1.0
+    """How far an image's value moves where it turns from wrong to right: see `contrast_effect`."""
+    clustered: bool = False
+    """Whether `n_images` counts clusters."""
+    prior_df: float = 0.0
+    """Degrees of freedom that `seed_variance` has from other arms (see `analysis.moderation`)."""
     reason: str = ""
     """Why there is no interval; empty where there is one."""
 
@@ -105,39 +113,67 @@ class PairedEffect:
         return math.sqrt(self.seed_variance / self.n_seeds + self.image_variance)
 
     @property
-    def degrees_of_freedom(self) -> int:
+    def degrees_of_freedom(self) -> float:
         """Of the seeds' part of the variance; `interval` gives the images' part its own."""
-        return self.n_seeds - 1
+        return self.n_seeds - 1 + self.prior_df
 
-    def half_width(self, level: float = 0.95, *, n_seeds: int | None = None) -> float:
-        """Half of the interval's width; with `n_seeds`, what it would be with that many seeds of the same variance."""
-        n = self.n_seeds if n_seeds is None else n_seeds
-        if n < 2:
-            return math.nan
-        parts = np.array(self.seed_variance / n), np.array(self.image_variance), np.array(self.rest_variance / n)
-        return float(half_width(*parts, n_seeds=n, n_images=self.n_images, level=level))
+    @property
+    def parts(self) -> "Parts":
+        return Parts(
+            np.array(self.seed_variance / self.n_seeds),
+            np.array(self.image_variance),
+            np.array(self.rest_variance / self.n_seeds),
+            seed_df=self.degrees_of_freedom,
+            image_df=self.n_images - 1,
+        )
+
+    def half_width(self, level: float = 0.95) -> float:
+        """Half of the interval's width."""
+        return math.nan if self.reason else float(half_width(self.parts, level=level))
 
     def interval(self, level: float) -> tuple[float, float]:
         """For any level."""
         half = self.half_width(level)
         return self.delta - half, self.delta + half
 
-    def equivalence_half_width(self, *, n_seeds: int | None = None) -> float:
-        """How far from delta a margin must lie at least for two one-sided tests at 5 % to call the effect smaller than it.
+    def equivalence_p(self, margin: float) -> float:
+        """P-value of two one-sided tests: the effect is a margin (0 to 1) or more, in either direction.
 
-        Half of the 90 % interval, and never less than 1.64 of the standard errors that images alone leave: that nothing
-        was seen in few seeds which lie close together is no proof of equivalence.
+        See `within_margin`, which decides the same at a given level.
         """
-        n = self.n_seeds if n_seeds is None else n_seeds
-        quantile = -special.stdtrit((self.n_seeds - 1) * (self.n_images - 1), 0.05)
-        least = float(quantile) * math.sqrt(self.rest_variance / n + self.image_variance)
-        return max(self.half_width(0.9, n_seeds=n), least)
+        distance = margin - abs(self.delta)
+        if self.reason:
+            return math.nan
+        if distance <= 0:
+            return 1.0
+        least_error = math.sqrt(self.parts.rest + self.parts.image)
+        df = self.degrees_of_freedom * (self.n_images - 1)
+        floor = float(special.stdtr(df, -distance / least_error)) if least_error else 0.0
+        few = float(_chance_of_few(np.array(self.delta), margin, self.n_images, self.step))
+        return max(_weighted_p_value(distance, self.parts) / 2, floor, few)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The variance of a mean difference, or of many at once: what its interval is made of. See the module."""
+
+    seed: Float[np.ndarray, "*any"]
+    """seed_variance / n_seeds."""
+    image: Float[np.ndarray, "*any"]
+    """image_variance."""
+    rest: Float[np.ndarray, "*any"]
+    """rest_variance / n_seeds."""
+    seed_df: float | Float[np.ndarray, "*any"]
+    """Degrees of freedom of `seed`."""
+    image_df: int
+    """Degrees of freedom of `image`."""
 
 
 def paired_effect(
     arm_correct: Bool[np.ndarray, "seeds images"],
     baseline_correct: Bool[np.ndarray, "seeds images"],
     *,
+    clusters: Int[np.ndarray, " images"] | None = None,
     images: Images = "new",
     level: float = 0.95,
 ) -> PairedEffect:
@@ -149,10 +185,13 @@ def paired_effect(
     exactly these images: a paired t interval over seeds, too narrow for any other claim.
 
     Args: arm_correct, baseline_correct: was image i right with seed s? The same seed and image at the same place.
-    Raises: ValueError: the two do not fit together, or fewer than two images.
+        clusters: which images belong together, such as the number of the video that a frame is from: any number an
+        image, the same for those of one cluster. Then the interval is for new clusters.
+    Raises: ValueError: the arrays do not fit together, or fewer than two images or clusters.
     """
     _require_pair(arm_correct, baseline_correct, axes=2)
-    return contrast_effect(arm_correct.astype(np.float64) - baseline_correct, images=images, level=level)
+    differences = arm_correct.astype(np.float64) - baseline_correct
+    return contrast_effect(differences, clusters=clusters, images=images, level=level)
 
 
 def _require_pair(arm: np.ndarray, baseline: np.ndarray, *, axes: int) -> None:
@@ -164,19 +203,31 @@ def _require_pair(arm: np.ndarray, baseline: np.ndarray, *, axes: int) -> None:
 
 
 def contrast_effect(
-    differences: Float[np.ndarray, "seeds images"], *, images: Images = "new", level: float = 0.95
+    differences: Float[np.ndarray, "seeds images"],
+    *,
+    clusters: Int[np.ndarray, " images"] | None = None,
+    images: Images = "new",
+    level: float = 0.95,
+    step: float = 1.0,
 ) -> PairedEffect:
     """The mean of a contrast, with an interval: as `paired_effect`, for any weighted sum of arms' correctness.
 
+    Args: clusters: as in `paired_effect`. step: how far the value of an image moves where a network that had it wrong
+        gets it right: 1 for right or wrong, more for a measure to which few images count (see "Few errors" in the
+        module). 0: for values that do not come from counts, whose variance can be 0.
     Raises: ValueError: not seeds by images, no seed, fewer than two images, or something that is not a finite number.
     """
     if differences.ndim != 2 or not len(differences) or differences.shape[1] < 2:
         raise ValueError(f"need (seeds, images) with at least one seed and two images, got {differences.shape}")
     if not np.isfinite(differences).all():
         raise ValueError("differences must be finite numbers")
+    if clusters is not None:
+        differences = by_cluster(differences, clusters)
     by_seed = differences.mean(axis=1)
-    parts = variance_parts(differences)[1:] if len(by_seed) > 1 else (math.nan,) * 3
-    return effect_from_parts(by_seed, *parts, n_images=differences.shape[1], images=images, level=level)
+    parts = variance_parts(differences, step=step)[1:] if len(by_seed) > 1 else (math.nan,) * 3
+    n_images = differences.shape[1]
+    effect = effect_from_parts(by_seed, *parts, n_images=n_images, images=images, level=level, step=step)
+    return replace(effect, clustered=clusters is not None)
 
 
 def effect_from_parts(
@@ -188,40 +239,76 @@ def effect_from_parts(
     n_images: int,
     images: Images = "new",
     level: float = 0.95,
+    step: float = 0.0,
 ) -> PairedEffect:
     """The mean of `by_seed` with an interval, from parts of its variance that were estimated elsewhere.
 
     Args: by_seed: the effect in each seed. seed_variance, image_variance, rest_variance: as in `PairedEffect`; not read
-        where there is one seed. n_images: independent units that image_variance was estimated from.
+        where there is one seed. n_images: independent units that image_variance was estimated from. step: as in
+        `contrast_effect`, if the parts count what was not seen.
     """
-    n_seeds, delta = len(by_seed), float(by_seed.mean())
-    p_better = float(np.mean((by_seed > 0) + 0.5 * (by_seed == 0)))
-    nan = math.nan
+    n_seeds = len(by_seed)
     if n_seeds == 1:
-        reason = "one seed: no interval"
-        return PairedEffect(delta, nan, nan, level, nan, p_better, 1, n_images, images, nan, nan, nan, reason)
-    if images == "fixed":
+        seed_variance = image_variance = rest_variance = math.nan
+    elif images == "fixed":
         image_variance = rest_variance = 0.0
-    parts = np.array(seed_variance / n_seeds), np.array(image_variance), np.array(rest_variance / n_seeds)
-    half = float(half_width(*parts, n_seeds=n_seeds, n_images=n_images, level=level))
-    return PairedEffect(
-        delta,
-        delta - half,
-        delta + half,
-        level,
-        _p_value(abs(delta), *parts, n_seeds=n_seeds, n_images=n_images),
-        p_better,
-        n_seeds,
-        n_images,
-        images,
-        seed_variance,
-        image_variance,
-        rest_variance,
+    return tested(
+        PairedEffect(
+            delta=float(by_seed.mean()),
+            low=math.nan,
+            high=math.nan,
+            level=level,
+            p_value=math.nan,
+            p_better=float(np.mean((by_seed > 0) + 0.5 * (by_seed == 0))),
+            n_seeds=n_seeds,
+            n_images=n_images,
+            images=images,
+            seed_variance=seed_variance,
+            image_variance=image_variance,
+            rest_variance=rest_variance,
+            step=step,
+            reason="one seed: no interval" if n_seeds == 1 else "",
+        )
     )
 
 
-def variance_parts(differences: Float[np.ndarray, "seeds images"]) -> tuple[float, float, float, float]:
-    """Mean, seed_variance, image_variance and rest_variance (see the module) of at least two seeds and two images."""
+def tested(effect: PairedEffect) -> PairedEffect:
+    """The same with its interval and p-value, from its variances; as it is where it has none."""
+    if effect.reason:
+        return effect
+    low, high = effect.interval(effect.level)
+    return replace(effect, low=low, high=high, p_value=_p_value(abs(effect.delta), effect.parts))
+
+
+def by_cluster(
+    values: Float[np.ndarray, "seeds images"], clusters: Int[np.ndarray, " images"]
+) -> Float[np.ndarray, "seeds clusters"]:
+    """A value for each cluster of images, whose mean over the clusters is the images' mean.
+
+    The mean is a ratio of two sums over clusters, of values and of sizes. As with any ratio (see `analysis.per_class`) a
+    cluster stands for the mean plus its influence on it: how far its images lie from the mean, times its size over the
+    mean size. So large clusters count for more, but how large those happen to be that were drawn adds no variance.
+
+    Raises: ValueError: fewer than two clusters, or not one number an image.
+    Source: Cochran 1977, Sampling Techniques, chapter 9A (clusters of unequal sizes, ratio to size).
+    """
+    if clusters.shape != values.shape[1:]:
+        raise ValueError(f"need the cluster of each of {values.shape[1]} images, got {clusters.shape}")
+    _, place, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise ValueError("need images of at least two clusters")
+    mean = values.mean(axis=1, keepdims=True)
+    sums = np.stack([np.bincount(place, weights=row, minlength=len(sizes)) for row in values - mean])
+    return mean + sums / sizes.mean()
+
+
+def variance_parts(
+    differences: Float[np.ndarray, "seeds images"], *, step: float = 1.0
+) -> tuple[float, float, float, float]:
+    """Mean, seed_variance, image_variance and rest_variance (see the module) of at least two seeds and two images.
+
+    Args: step: as in `contrast_effect`.
+    """
     n_seeds, n_images = differences.shape
     mean = differences.mean()
     centred = differences - mean
@@ -232,7 +319,13 @@ def variance_parts(differences: Float[np.ndarray, "seeds images"]) -> tuple[floa
     mean_square_image = squares_image / (n_images - 1)
     mean_square_rest = squares_rest / ((n_seeds - 1) * (n_images - 1))
     image_variance = max(mean_square_image - mean_square_rest, 0.0) / (n_seeds * n_images)
-    return float(mean), float(mean_square_seed / n_images), float(image_variance), float(mean_square_rest / n_images)
+    unseen = (step / n_images) ** 2
+    return (
+        float(mean),
+        float(mean_square_seed / n_images),
+        float(image_variance + unseen),
+        float(mean_square_rest / n_images + 2 * unseen / n_seeds),
+    )
 
 
 def _squares(values: np.ndarray) -> float:
@@ -240,64 +333,68 @@ def _squares(values: np.ndarray) -> float:
     return float(np.square(values).sum())
 
 
-def half_width(
-    seed_part: Float[np.ndarray, "*any"],
-    image_part: Float[np.ndarray, "*any"],
-    rest_part: Float[np.ndarray, "*any"],
-    *,
-    n_seeds: int,
-    n_images: int,
-    level: float,
-) -> Float[np.ndarray, "*any"]:
+def half_width(parts: Parts, *, level: float) -> Float[np.ndarray, "*any"]:
     """Half-width of the interval of a mean whose variance is the sum of two estimated parts (Cochran and Cox), and never
-    below what a third, known part and the images' leave (see the module).
-
-    Args: seed_part, image_part, rest_part: seed_variance / n_seeds, image_variance and rest_variance / n_seeds, in any shape.
+    below what a third part and the images' leave (see the module).
     """
-    quantile = -special.stdtrit((n_seeds - 1) * (n_images - 1), min(2 * (1 - level), 0.5))
-    floor = quantile * np.sqrt(rest_part + image_part)
-    return np.maximum(_half_width(seed_part, image_part, n_seeds, n_images, 1 - level), floor)
+    quantile = -special.stdtrit(np.multiply(parts.seed_df, parts.image_df), min(2 * (1 - level), 0.5))
+    floor = quantile * np.sqrt(parts.rest + parts.image)
+    return np.maximum(_half_width(parts, 1 - level), floor)
 
 
-def _half_width(seed_part: np.ndarray, image_part: np.ndarray, n_seeds: int, n_images: int, alpha: float) -> np.ndarray:
+def _half_width(parts: Parts, alpha: float) -> np.ndarray:
     # What `stats.t.isf` computes, without its hundredfold overhead: plans and p-values ask for thousands.
-    t_seed, t_image = -special.stdtrit(n_seeds - 1, alpha / 2), -special.stdtrit(n_images - 1, alpha / 2)
-    error = np.sqrt(seed_part + image_part)
-    weighted = np.divide(t_seed * seed_part + t_image * image_part, error, out=np.zeros_like(error), where=error > 0)
-    # A small image part lowers the multiplier faster than it raises the error, but new images cannot make anyone surer.
-    return np.maximum(weighted, t_seed * np.sqrt(seed_part))
+    t_seed, t_image = -special.stdtrit(parts.seed_df, alpha / 2), -special.stdtrit(parts.image_df, alpha / 2)
+    error = np.sqrt(parts.seed + parts.image)
+    weighted = np.divide(t_seed * parts.seed + t_image * parts.image, error, out=np.zeros_like(error), where=error > 0)
+    # A small image part lowers the multiplier faster than it raises the error, but new images only add uncertainty.
+    return np.maximum(weighted, t_seed * np.sqrt(parts.seed))
 
 
-def _p_value(
-    distance: float,
-    seed_part: np.ndarray,
-    image_part: np.ndarray,
-    rest_part: np.ndarray,
-    *,
-    n_seeds: int,
-    n_images: int,
-) -> float:
+def within_margin(
+    delta: Float[np.ndarray, "*any"], parts: Parts, margin: float, *, alpha: float = SIGNIFICANT, step: float = 1.0
+) -> Bool[np.ndarray, "*any"]:
+    """Whether two one-sided tests of level alpha both say that an effect is smaller than the margin.
+
+    Three conditions, each on what lies between |delta| and the margin. It is more than half of the interval of level
+    1 - 2 alpha. It is more than the quantile of 1 - alpha of the standard errors that images alone leave: that nothing was
+    seen in few seeds which lie close together is no proof. And were the effect as large as the margin, with all its
+    images turned in one direction and in every seed, then as few as were seen would have a chance of at most alpha
+    (Poisson): of 200 images, that none differs is no proof that less than 1 % do.
+    """
+    distance = margin - np.abs(delta)
+    floor = -special.stdtrit(np.multiply(parts.seed_df, parts.image_df), alpha) * np.sqrt(parts.rest + parts.image)
+    seen = _chance_of_few(delta, margin, parts.image_df + 1, step) <= alpha
+    return (distance > np.maximum(_half_width(parts, 2 * alpha), floor)) & seen
+
+
+def _chance_of_few(delta: np.ndarray, margin: float, n_images: int, step: float) -> np.ndarray:
+    """That no more images turn than the difference shows, where a margin's worth of them is expected to."""
+    if step == 0:
+        return np.zeros_like(delta)
+    return special.gammaincc(np.abs(delta) * n_images / step + 1, margin * n_images / step)
+
+
+def _p_value(distance: float, parts: Parts) -> float:
     """The alpha whose interval ends at 0: the larger of those of the interval's two rules."""
     if distance == 0:
         return 1.0
-    least_error = math.sqrt(rest_part + image_part)
-    floor = float(special.stdtr((n_seeds - 1) * (n_images - 1), -distance / least_error)) / 2 if least_error else 0.0
-    return max(floor, _weighted_p_value(distance, seed_part, image_part, n_seeds, n_images))
+    least_error = math.sqrt(parts.rest + parts.image)
+    floor = float(special.stdtr(parts.seed_df * parts.image_df, -distance / least_error)) / 2 if least_error else 0.0
+    return max(floor, _weighted_p_value(distance, parts))
 
 
-def _weighted_p_value(
-    distance: float, seed_part: np.ndarray, image_part: np.ndarray, n_seeds: int, n_images: int
-) -> float:
+def _weighted_p_value(distance: float, parts: Parts) -> float:
     """The alpha at which `_half_width` is `distance`, which lies between the p-values of the two t distributions."""
-    error = math.sqrt(seed_part + image_part)
+    error = math.sqrt(parts.seed + parts.image)
     if error == 0:
         return 0.0
-    bounds = sorted(2 * float(special.stdtr(n - 1, -distance / error)) for n in (n_seeds, n_images))
+    bounds = sorted(2 * float(special.stdtr(df, -distance / error)) for df in (parts.seed_df, parts.image_df))
     slack = 1e-9  # of log(alpha): a bound can be the solution, and rounding may put it on either side
     low, high = (math.log(max(bound, 1e-300)) + sign * slack for bound, sign in zip(bounds, (-1, 1), strict=True))
 
     def too_wide(log_alpha: float) -> float:
-        return float(_half_width(seed_part, image_part, n_seeds, n_images, math.exp(log_alpha))) - distance
+        return float(_half_width(parts, math.exp(log_alpha))) - distance
 
     if too_wide(low) < 0:  # smaller than any number that matters
         return math.exp(low)
@@ -362,81 +459,29 @@ def holm(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.nd
     return adjusted
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What may be said about an arm."""
+def benjamini_hochberg(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """P-values adjusted so that of those called significant below 0.05, 5 % are expected to be wrong: to explore with.
 
-    kind: Claim | Literal["inconclusive", "no interval"]
-    further_seeds: int | None
-    """To be added until it is settled, if effect and variances stay as estimated; None: settled, or out of reach."""
-    remark: str
-    """Why it is no more than that, or what would settle it; empty where the interval says it all."""
-
-
-def verdict(
-    effect: PairedEffect,
-    *,
-    adjusted_p: float,
-    margin: float = 0.01,
-    diverged: int = 0,
-    baseline_diverged: int = 0,
-) -> Verdict:
-    """Better or worse by the adjusted p-value; else equivalent by the 90 % interval; else what would settle it.
-
-    Where seeds diverged, those that are left are the luckier ones: an arm that lost some is never better or equivalent,
-    and where the baseline did, no arm is worse or equivalent.
-
-    Args: adjusted_p: see `holm`. margin: largest difference (0 to 1) that does not matter. diverged, baseline_diverged:
-        how many seeds of the arm and of the baseline.
+    NaN stays NaN and does not count as a test.
+    Source: Benjamini and Hochberg 1995, J. Royal Statistical Society B 57:289-300.
     """
-    if effect.n_seeds == 1:
-        return Verdict("no interval", None, effect.reason)
-    half = effect.equivalence_half_width()
-    low, high = effect.delta - half, effect.delta + half
-    inside = -margin < low and high < margin
-    within = f"within the margin of {counted(100 * margin, 'point')}" if inside else ""
-    significant = adjusted_p < SIGNIFICANT
-    if not significant and not inside:
-        return _plan(effect, adjusted_p=adjusted_p, margin=margin)
-    claim: Claim = ("better" if effect.delta > 0 else "worse") if significant else "equivalent"
-    lost = counted(diverged, "seed") if diverged and claim != "worse" else ""
-    if not lost and baseline_diverged and claim != "better":
-        lost = f"{counted(baseline_diverged, 'seed')} of the baseline"
-    if lost:
-        return Verdict("inconclusive", None, f"{lost} diverged, and the others alone do not make it {claim}")
-    if claim == "equivalent":
-        return Verdict(claim, None, f"90 % interval [{_points(low)}, {_points(high)}] {within}")
-    return Verdict(claim, None, within)
+    p = np.asarray(p_values, dtype=np.float64)
+    tests = ~np.isnan(p)
+    adjusted = np.full_like(p, np.nan)
+    if tests.any():
+        adjusted[tests] = stats.false_discovery_control(p[tests], method="bh")
+    return adjusted
 
 
-def _plan(effect: PairedEffect, *, adjusted_p: float, margin: float) -> Verdict:
-    """How many seeds would settle what is not settled.
+def paying_for_looks(p_values: Sequence[float] | Float[np.ndarray, " tests"], looks: int) -> np.ndarray:
+    """P-values that stay valid where the same question was tested at each of several numbers of seeds.
 
-    Holm multiplies this arm's p-value by a factor that depends on the other arms; it is taken to stay what it is now
-    (less than it is where the adjusted p-value was cut off at 1).
+    That any of the looks errs is at most as likely as the sum of their chances (Bonferroni), so each p-value counts as
+    many times as there were looks. Whoever means to look more than once plans it and pays less: `analysis.sequential`.
+
+    Args: looks: how many times results were seen, this one among them.
     """
-    alpha = SIGNIFICANT * min(effect.p_value / adjusted_p, 1) if adjusted_p > 0 else SIGNIFICANT
-
-    def settled(n_seeds: int) -> bool:
-        distance = abs(effect.delta)
-        differs = effect.half_width(1 - alpha, n_seeds=n_seeds) < distance
-        return differs or distance + effect.equivalence_half_width(n_seeds=n_seeds) < margin
-
-    for n_seeds in range(effect.n_seeds + 1, MOST_SEEDS + 1):
-        if settled(n_seeds):
-            further = n_seeds - effect.n_seeds
-            return Verdict("inconclusive", further, f"about {counted(further, 'further seed')} would settle it")
-    if settled(ENDLESS_SEEDS):
-        return Verdict("inconclusive", None, f"more than {MOST_SEEDS} seeds would be needed to settle it")
-    remark = (
-        f"cannot be settled on this test set, whose {effect.n_images:,} images leave "
-        f"±{100 * effect.half_width(n_seeds=ENDLESS_SEEDS):.2f} points however many seeds are trained"
-    )
-    return Verdict("inconclusive", None, remark)
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}"
+    return np.minimum(np.asarray(p_values, dtype=np.float64) * looks, 1)
 
 
 @dataclass(frozen=True)
