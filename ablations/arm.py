@@ -1,24 +1,71 @@
 """An arm: one configuration of an ablation, and the factor levels that it stands for. Imports pydantic only."""
 
-from typing import Any
+import math
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
 
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec, ModuleSpec, Spec
 
-Level = str | bool | int | float
+LONGEST_NAME = 200  # characters
+JOINERS = frozenset("\u200c\u200d\u200e\u200f")
+"""What some scripts and emoji need between their letters, though it cannot be seen."""
+
+
+def shown(text: str) -> str:
+    """`text` as tables show it: letters in their composed form, without blanks around it.
+
+    Raises: ValueError: nothing of it can be seen, or something in it would disturb what stands beside it.
+    """
+    text = unicodedata.normalize("NFC", text).strip()
+    hidden = next((char for char in text if not char.isprintable() and char not in JOINERS), None)
+    if hidden is not None:
+        raise ValueError(f"character U+{ord(hidden):04X} cannot be shown in a table")
+    if not any(unicodedata.category(char)[0] in "LNPS" for char in text):
+        raise ValueError("a name needs something that can be seen")
+    return text
+
+
+def _name(text: str) -> str:
+    text = shown(text)
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"a name has at most {LONGEST_NAME} characters, this one {len(text)}")
+    return text
+
+
+def alike(name: str) -> str:
+    """What names that readers could take for one another have in common: all but blanks, case and forms of letters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(char for char in folded if not char.isspace() and char not in JOINERS)
+
+
+def _plain(value: Any) -> Any:
+    """A level as Python's own type, where it is one of numpy's, and text as it is shown."""
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a level must be a finite number, got {value}")
+    return shown(value) if isinstance(value, str) else value
+
+
+ArmName = Annotated[str, AfterValidator(_name)]
+Level = Annotated[str | bool | int | float, BeforeValidator(_plain)]
+Factor = Annotated[str, AfterValidator(shown)]
 
 
 class Arm(Spec):
     """A named network and the way it is trained."""
 
-    name: str
-    """What tables and figures call it."""
+    name: ArmName
+    """What tables and figures call it, in any script; at most 200 characters."""
     spec: ConvNetSpec | ModuleSpec = ConvNetSpec()
     """The network: a spec of ours, or a callable of the user's own."""
     recipe: Recipe = Recipe()
     """How it is trained."""
-    levels: dict[str, Level] = {}
+    levels: dict[Factor, Level] = {}
     """The level of each factor of the grid."""
     is_baseline: bool = False
     """Whether the other arms of the grid are compared with this one."""

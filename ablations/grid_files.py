@@ -16,21 +16,31 @@ Where both are given, `cross` is crossed with `pairs`. A field is one of the spe
 it (`recipe.augmentation.flip`); `factory` and `arguments` name a network of the user's own.
 """
 
-import importlib.util
+import contextlib
+import functools
+import hashlib
 import itertools
-from collections.abc import Callable, Mapping
+import math
+import os
+import stat
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
 from ablations.arm import Arm
+from ablations.yaml_text import read_yaml
 from cnnkit.errors import UserError, brief
 from cnnkit.recipe import Augmentation, Recipe
+from cnnkit.search_paths import add_search_paths, file_of, forget_users_modules, load_file
 from cnnkit.spec import ConvNetSpec, one_sentence
 
-Grid = Callable[[Arm], list[Arm]]
+MOST_ARMS = 1_000
+SUFFIXES = (".yaml", ".yml", ".py")
 SECTIONS = ("question", "cross", "pairs", "arms")
 FIELDS = (
     *ConvNetSpec.model_fields,
@@ -39,110 +49,191 @@ FIELDS = (
 )
 
 
+class GridOfFile:
+    """A grid that a file describes: called with the baseline, it gives the arms. Its docstring is the question."""
+
+    def __init__(self, question: str, arms: Callable[[Arm], list[Arm]], factories: Sequence[str] = ()) -> None:
+        """`factories`: networks of the user's own that a YAML file names, as MODULE:FUNCTION."""
+        self.__doc__ = question
+        self._arms, self._factories = arms, factories
+
+    def __call__(self, baseline: Arm) -> list[Arm]:
+        """Raises: UserError, ValidationError: an arm cannot be built."""
+        return self._arms(baseline)
+
+    @property
+    def code(self) -> list[str]:
+        """Whose code planning this study calls, a line for each factory that a YAML file names; found without calling any."""
+        files = {factory: file_of(factory.partition(":")[0]) for factory in self._factories}
+        return [f"{factory}, {f'in {file}' if file else 'of an installed package'}" for factory, file in files.items()]
+
+
 def is_grid_file(name: str) -> bool:
     """Whether a --grid names a file rather than a built-in grid."""
-    return name.endswith((".yaml", ".yml", ".py"))
+    return name.lower().endswith(SUFFIXES)
 
 
-def load_grid(file: Path) -> Grid:
-    """The grid that `file` describes; its docstring is the question.
+def load_grid(file: Path) -> GridOfFile:
+    """The grid that `file` describes; its docstring is the question. Modules beside it are found from now on.
 
-    Raises: UserError: the file is missing or malformed. The grid itself raises it for an arm that cannot be built.
+    Raises: UserError: the file is missing or malformed.
     """
-    if not file.is_file():
-        raise UserError(f"no grid file at {file}")
-    return _python_grid(file) if file.suffix == ".py" else _yaml_grid(file)
-
-
-def _python_grid(file: Path) -> Grid:
-    spec = importlib.util.spec_from_file_location(f"grid_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file does
-        raise UserError(f"{file} cannot be imported: {brief(error)}") from error
+        mode = file.stat().st_mode
+    except FileNotFoundError as error:
+        raise UserError(f"no grid file at {file}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{file} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; give a grid's file")
+    add_search_paths([str(file.resolve().parent)])
+    forget_users_modules()
+    return _python_grid(file) if file.suffix.lower() == ".py" else _yaml_grid(file)
+
+
+def _question(file: Path, text: object) -> str:
+    """`text` in one line that disturbs no terminal; what the file is called where it says nothing."""
+    words = " ".join(str(text or "").split())
+    return "".join(char for char in words if char.isprintable()) or f"The grid of {file.name}"
+
+
+# -- Python
+
+
+def _python_grid(file: Path) -> GridOfFile:
+    name = f"grid_{file.stem}_{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=6).hexdigest()}"
+    with _users_code(f"{file} cannot be imported"):
+        module = load_file(name, file)
     function = getattr(module, "grid", None)
     if not callable(function):
         raise UserError(f"{file} defines no function `grid(baseline)` that returns the arms")
 
-    def grid(baseline: Arm) -> list[Arm]:
-        try:
-            arms = function(baseline)
-        except (UserError, ValidationError):
-            raise
-        except Exception as error:  # whatever the user's function does
-            raise UserError(f"{file}: grid(baseline) failed with {brief(error)}") from error
-        if not isinstance(arms, list | tuple) or not all(isinstance(arm, Arm) for arm in arms):
-            raise UserError(f"{file}: grid(baseline) must return a list of arms, got {type(arms).__name__}")
-        return list(arms)
+    def arms(baseline: Arm) -> list[Arm]:
+        with _users_code(f"{file}: grid(baseline) failed"):
+            made = function(baseline)
+            if isinstance(made, Iterator):
+                made = list(itertools.islice(made, MOST_ARMS + 1))
+        if not isinstance(made, list | tuple):
+            raise UserError(f"{file}: grid(baseline) must return a list of arms, got {type(made).__name__}")
+        _check_number(file, len(made))
+        for arm in made:
+            if not isinstance(arm, Arm):
+                raise UserError(f"{file}: grid(baseline) must return a list of arms, got {type(arm).__name__} in it")
+        # Copies of arms that were changed by hand are checked, too.
+        return [Arm.model_validate(arm.model_dump(warnings=False)) for arm in made]
 
-    grid.__doc__ = function.__doc__ or module.__doc__ or f"The grid of {file.name}"
-    return grid
+    return GridOfFile(_question(file, _first_line(function, module)), arms)
 
 
-def _yaml_grid(file: Path) -> Grid:
-    import yaml
-
+@contextlib.contextmanager
+def _users_code(what: str) -> Iterator[None]:
+    """Whatever the user's code does wrong is said in one sentence, an attempt to end the program included."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or brief(error)
-        raise UserError(f"{file}{where}: not readable as YAML ({problem})") from error
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+        yield
+    except (UserError, ValidationError):
+        raise
+    except SystemExit as error:
+        raise UserError(f"{what}: it ends the program (SystemExit: {error.code})") from error
+    except Exception as error:
+        raise UserError(f"{what}: {brief(error)}") from error
+
+
+def _first_line(function: object, module: ModuleType) -> str:
+    """Of the grid's docstring, or else the file's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    for text in (function.__doc__, module.__doc__):
+        if isinstance(text, str) and text.strip():
+            return text.strip().splitlines()[0]
+    return ""
+
+
+# -- YAML
+
+
+def _yaml_grid(file: Path) -> GridOfFile:
+    content = read_yaml(file)
     if not isinstance(content, dict):
-        raise UserError(f"{file}: expected sections question, cross, pairs, arms, got {type(content).__name__}")
+        raise UserError(f"{file}: expected sections question, cross, pairs, arms, got {_kind(content)}")
     for section in content:
         if section not in SECTIONS:
-            raise UserError(f"{file}: no section {section!r}; {_nearest(str(section), SECTIONS)}")
-    cross = _levels(file, "cross", content.get("cross") or {})
-    pairs = _levels(file, "pairs", content.get("pairs") or {})
+            raise UserError(f"{file}: no section {section!r}; {_nearest(section, SECTIONS)}")
+    if not isinstance(content.get("question"), str | None):
+        raise UserError(f"{file}: question must be text, got {_kind(content['question'])}; put it into quotes")
+    cross = _levels(file, "cross", content.get("cross"))
+    pairs = _levels(file, "pairs", content.get("pairs"))
+    both = next((field for field in cross if field in pairs), None)
+    if both is not None:
+        raise UserError(f"{file}: {both} stands in cross and in pairs; give it once")
     lengths = {len(levels) for levels in pairs.values()}
     if len(lengths) > 1:
         raise UserError(f"{file}: the lists of pairs must have one length, got {', '.join(map(str, sorted(lengths)))}")
-    singles = content.get("arms") or []
-    if not isinstance(singles, list) or not all(isinstance(arm, dict) for arm in singles):
-        raise UserError(f"{file}: arms must be a list of mappings such as {{name: wide, widths: [64, 128]}}")
+    singles = [_single(file, number, arm) for number, arm in enumerate(_list(file, content.get("arms")), start=1)]
     if not (cross or pairs or singles):
         raise UserError(f"{file}: no arms; give cross, pairs or arms")
+    combinations = (
+        math.prod(len(levels) for levels in cross.values()) * max(lengths, default=1) if cross or pairs else 0
+    )
+    _check_number(file, combinations + len(singles))
     combined = [
         dict(itertools.chain(zip(cross, levels, strict=True), zip(pairs, together, strict=True)))
         for levels in itertools.product(*cross.values())
         for together in (zip(*pairs.values(), strict=True) if pairs else [()])
+        if combinations
     ]
+    named = [*((_name(fields), fields) for fields in combined), *singles]
 
-    def grid(baseline: Arm) -> list[Arm]:
-        arms = []
-        if cross or pairs:
-            arms += [_arm(file, baseline, _name(fields), fields) for fields in combined]
-        for number, fields in enumerate(singles, start=1):
-            name = fields.get("name")
-            if not isinstance(name, str) or not name:
-                raise UserError(f"{file}: arm {number} has no name")
-            arms.append(_arm(file, baseline, name, {key: value for key, value in fields.items() if key != "name"}))
-        return arms
+    def arms(baseline: Arm) -> list[Arm]:
+        return [_arm(file, baseline, name, fields) for name, fields in named]
 
-    grid.__doc__ = str(content.get("question") or f"The grid of {file.name}")
-    return grid
+    networks = [network for _, fields in singles if isinstance(network := fields.get("factory"), str)]
+    factories = [network for network in dict.fromkeys(networks) if ":" in network]
+    return GridOfFile(_question(file, content.get("question")), arms, factories)
+
+
+def _list(file: Path, arms: object) -> list[Any]:
+    if not isinstance(arms, list | None):
+        raise UserError(f"{file}: arms must be a list of mappings such as {{name: wide, widths: [64, 128]}}")
+    return arms or []
+
+
+def _single(file: Path, number: int, arm: object) -> tuple[str, dict[str, Any]]:
+    """The name and the fields of one of `arms`."""
+    if not isinstance(arm, dict):
+        raise UserError(f"{file}: arms must be a list of mappings such as {{name: wide, widths: [64, 128]}}")
+    name = arm.get("name")
+    if name is None:
+        raise UserError(f"{file}: arm {number} has no name")
+    if not isinstance(name, str):
+        raise UserError(f"{file}: arm {number}: a name must be text, got {name!r}; put it into quotes")
+    return name, {field: value for field, value in arm.items() if field != "name"}
+
+
+def _check_number(file: Path, arms: int) -> None:
+    if arms > MOST_ARMS:
+        raise UserError(f"{file}: {arms:,} arms, and a study takes at most {MOST_ARMS:,}; give fewer levels")
+
+
+def _kind(value: object) -> str:
+    """What a value of YAML is called."""
+    return {dict: "a mapping", list: "a list", str: "text", type(None): "nothing"}.get(type(value), repr(value))
 
 
 def _levels(file: Path, section: str, factors: object) -> dict[str, list[Any]]:
+    if factors is None:
+        return {}
     if not isinstance(factors, dict):
-        raise UserError(f"{file}: {section} must map fields to lists of levels, got {type(factors).__name__}")
+        raise UserError(f"{file}: {section} must map fields to lists of levels, got {_kind(factors)}")
     for field, levels in factors.items():
         _check_field(file, field, FIELDS)
         if not isinstance(levels, list) or not levels:
-            raise UserError(f"{file}: {section}.{field} must be a list of levels, got {levels!r}")
+            raise UserError(f"{file}: {section}.{field} must be a list of levels, got {_short(levels)}")
     return factors
 
 
-def _check_field(file: Path, field: object, fields: tuple[str, ...]) -> None:
+def _check_field(file: Path, field: str, fields: tuple[str, ...]) -> None:
     if field not in fields:
-        raise UserError(f"{file}: no field {field!r}; {_nearest(str(field), fields)}")
+        raise UserError(f"{file}: no field {_short(field)}; {_nearest(field, fields)}")
 
 
 def _name(fields: Mapping[str, Any]) -> str:
@@ -158,7 +249,7 @@ def _arm(file: Path, baseline: Arm, name: str, fields: Mapping[str, Any]) -> Arm
     recipe: dict[str, Any] = {}
     augmentation: dict[str, Any] = {}
     spec: dict[str, Any] = {}
-    for field, value in fields.items():
+    for field, value in _dotted(file, name, fields):
         _check_field(file, field, (*FIELDS, "factory", "arguments"))
         if field.startswith("recipe.augmentation."):
             augmentation[field.rpartition(".")[2]] = value
@@ -180,6 +271,23 @@ def _arm(file: Path, baseline: Arm, name: str, fields: Mapping[str, Any]) -> Arm
         return baseline.replaced(name, levels, spec["factory"], spec.get("arguments"), recipe=recipe)
     except ValidationError as error:
         raise UserError(f"{file}: arm {name!r}: {one_sentence(error)}") from error
+
+
+def _dotted(file: Path, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields, `recipe.augmentation: {flip: 0}` written as `recipe.augmentation.flip: 0`."""
+    whole = fields.get("recipe.augmentation")
+    for field, value in fields.items():
+        if field == "recipe.augmentation" and isinstance(value, dict):
+            yield from ((f"recipe.augmentation.{part}", level) for part, level in value.items())
+        elif isinstance(whole, dict) and field.removeprefix("recipe.augmentation.") in whole:
+            raise UserError(f"{file}: arm {name!r}: {field} is given twice, once in recipe.augmentation")
+        else:
+            yield field, value
+
+
+def _short(value: object) -> str:
+    """A value in a sentence."""
+    return textwrap.shorten(repr(value), 80, placeholder=" ...")
 
 
 def _nearest(name: str, names: tuple[str, ...]) -> str:

@@ -6,7 +6,7 @@ A grid's docstring says, in this order: the question in one line; what else move
 from collections.abc import Callable
 from typing import Any
 
-from ablations.arm import Arm
+from ablations.arm import Arm, alike
 from cnnkit.recipe import NO_AUGMENTATION
 
 Grid = Callable[[Arm], list[Arm]]
@@ -290,13 +290,23 @@ def arms_of(grid: Grid, baseline: Arm) -> list[Arm]:
     Raises: ValueError: two arms are the same or share a name. ValidationError: an arm cannot be built.
     """
     arms = grid(baseline)
-    if not any(arm.is_baseline for arm in arms):
+    marked = [arm.name for arm in arms if arm.is_baseline]
+    if len(marked) > 1:
+        raise ValueError(f"{marked[0]!r} and {marked[1]!r} are both marked as the baseline")
+    if not marked:
         arms = [baseline, *arms]
-    names = [arm.name for arm in arms]
-    for i, arm in enumerate(arms):
-        if arm.name in names[:i]:
-            raise ValueError(f"two arms are called {arm.name!r}")
-        for other in arms[:i]:
+    names: dict[str, str] = {}
+    for place, arm in enumerate(arms):
+        if alike(arm.name) in names:
+            raise ValueError(_same_name(names[alike(arm.name)], arm.name))
+        names[alike(arm.name)] = arm.name
+        for other in arms[:place]:
             if (arm.spec, arm.recipe) == (other.spec, other.recipe):
                 raise ValueError(f"the arms {other.name!r} and {arm.name!r} are the same network and recipe")
     return arms
+
+
+def _same_name(one: str, other: str) -> str:
+    if one == other:
+        return f"two arms are called {one!r}"
+    return f"the arms {one!r} and {other!r} differ in blanks, case or forms of letters only; rename one"

@@ -34,7 +34,7 @@ class CellTrial(tune.Trainable):
     """A cell as Tune sees it: a step is about a second of training. One process trains one cell after another."""
 
     def setup(self, config: dict[str, Any], data: Data, common: "Common") -> None:
-        from cnnkit.module import add_search_paths
+        from cnnkit.search_paths import add_search_paths
 
         add_search_paths(common.search_paths)
         self.data, self.store, self.common = data, Store(Path(common.root)), common

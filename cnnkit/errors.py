@@ -10,5 +10,8 @@ class UserError(Exception):
 
 def brief(error: BaseException) -> str:
     """An error of somebody else's code in one line: its type and the first line of its text."""
-    text = (str(error).splitlines() or [""])[0]
+    try:
+        text = (str(error).splitlines() or [""])[0]
+    except Exception:  # an exception whose own text fails
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,9 +2,7 @@
 
 import functools
 import hashlib
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnkit.errors import UserError, brief
+from cnnkit.search_paths import users_module
 from cnnkit.seeds import derive
 from cnnkit.spec import ModuleSpec
 
@@ -29,7 +28,7 @@ def find_factory(name: str) -> Factory:
         return _timm_factory(name)
     module_name, _, function_name = name.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        module = users_module(module_name)
     except ModuleNotFoundError as error:
         raise UserError(
             f"factory {name!r}: no module {error.name!r}; put {module_name}.py beside the grid or into the current folder"
@@ -149,10 +148,3 @@ def _measure(spec_json: str) -> Measured:
         multiply_adds=flops.get_total_flops() // (2 * batch),
         saved_numbers=sum(numbers for numbers, _ in saved.values()) // batch,
     )
-
-
-def add_search_paths(paths: list[str]) -> None:
-    """Lets the user's modules be found in these folders, after everything else."""
-    for path in paths:
-        if path not in sys.path:
-            sys.path.append(path)

@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
     from ablations.statement import statement, table_of_arms
     from ablations.store import Store
     from cnnkit.data import load
-    from cnnkit.module import add_search_paths
+    from cnnkit.search_paths import add_search_paths
 
     add_search_paths(list(paths))
     arms_for(grid, grid_name, protocol)  # what cannot be built is refused before anything is loaded or written

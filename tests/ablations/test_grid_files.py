@@ -1,15 +1,17 @@
+import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ablations.grid_files import load_grid
+from ablations.grid_files import is_grid_file, load_grid
 from ablations.grids import arms_of
 from ablations.plan import arms_for
 from ablations.protocols import PROTOCOLS
 from cnnkit.errors import UserError
-from cnnkit.module import add_search_paths
+from cnnkit.search_paths import add_search_paths
 from cnnkit.spec import ModuleSpec
 
 EXAMPLES = Path(__file__).parents[2] / "experiments" / "examples"
@@ -108,7 +110,59 @@ BAD_YAML = [
     ("arms: {name: a}", "list of mappings"),
     ("arms: [a, b]", "list of mappings"),
     ("arms: [{dropout: 0.1}]", "arm 1 has no name"),
-    ("arms: [{name: 3, dropout: 0.1}]", "arm 1 has no name"),
+    ("arms: [{name: 3, dropout: 0.1}]", "arm 1: a name must be text, got 3; put it into quotes"),
+    ("arms: [{name: true, dropout: 0.1}]", "arm 1: a name must be text, got True"),
+    ("arms: [{name: '', dropout: 0.1}]", "something that can be seen"),
+    ("arms: [{name: ' ', dropout: 0.1}]", "something that can be seen"),
+    ('arms: [{name: "a\\tb", dropout: 0.1}]', "U+0009"),
+    ('arms: [{name: "\\e[31mred", dropout: 0.1}]', "U+001B"),
+    ('arms: [{name: "\\u202egnorw", dropout: 0.1}]', "U+202E"),
+    (f"arms: [{{name: {'a' * 201}, dropout: 0.1}}]", "at most 200 characters"),
+    ("arms: [{name: 'a b', dropout: 0.1}, {name: 'a  b', dropout: 0.2}]", "differ in blanks, case or forms of letters"),
+    ("arms: [{name: ab, dropout: 0.1}, {name: 'ab ', dropout: 0.2}]", "two arms are called 'ab'"),
+    ("arms: [{name: relu, dropout: 0.1}, {name: ReLU, dropout: 0.2}]", "differ in blanks, case or forms of letters"),
+    ('arms: [{name: "\\u00e9", dropout: 0.1}, {name: "e\\u0301", dropout: 0.2}]', "two arms are called 'é'"),
+    ('arms: [{name: "x\\u200d", dropout: 0.1}, {name: x, dropout: 0.2}]', "differ in blanks, case or forms of letters"),
+    ("arms: [{name: Baseline, dropout: 0.1}]", "'baseline' and 'Baseline' differ"),
+    ("arms:\n- name: a\n  dropout: 0.1\n  dropout: 0.2", "line 4: 'dropout' is given twice, first in line 3"),
+    ("cross: {dropout: [0.1]}\ncross: {dropout: [0.2]}", "line 2: 'cross' is given twice, first in line 1"),
+    ("cross:\n  dropout: [0.1]\n  dropout: [0.2]", "line 3: 'dropout' is given twice, first in line 2"),
+    ("arms: [{name: a, factory: 'n:m', arguments: {x: {y: 1, y: 2}}}]", "line 1: 'y' is given twice"),
+    ("cross: {dropout: [0.1]}\npairs: {dropout: [0.2]}", "dropout stands in cross and in pairs"),
+    (
+        "arms: [{name: a, recipe.augmentation: {flip: 0}, recipe.augmentation.flip: 0.1}]",
+        "recipe.augmentation.flip is given twice",
+    ),
+    ("question: 3\ncross: {dropout: [0.1]}", "question must be text, got 3"),
+    ("question: [a, b]\ncross: {dropout: [0.1]}", "question must be text, got a list"),
+    ("1: x", "line 1: a key must be text, got 1"),
+    ("? [a]\n: x", "line 1: a key must be text"),
+    ("[" * 5_000, "nested more than 50 levels deep"),
+    ("{a: " * 5_000, "nested more than 50 levels deep"),
+    ("cross: &a {dropout: *a}", "nested more than 50 levels deep"),
+    ("cross: &a {<<: *a}", "nested more than 50 levels deep"),
+    (
+        "".join(f"l{i + 1}: &l{i + 1} [{', '.join([f'*l{i}' if i else 'x'] * 10)}]\n" for i in range(9)),
+        "more than 100,000 values, its aliases written out",
+    ),
+    ("cross: {dropout: [.nan]}", "line 1: .nan is not a finite number"),
+    ("arms: [{name: a, factory: 'n:m', arguments: {x: .inf}}]", "line 1: .inf is not a finite number"),
+    ("cross: {dropout: [1e999]}", "line 1: 1e999 is not a finite number"),
+    (f"cross: {{widths: [[{'9' * 5_000}]]}}", "a number of more than 30 digits"),
+    ("arms: [{name: a, factory: 'n:m', arguments: {x: !!binary aGk=}}]", "line 1: the tag !!binary means nothing"),
+    ("arms: [{name: a, factory: 'n:m', arguments: {x: !!set {y}}}]", "line 1: the tag !!set means nothing"),
+    ("arms: [{name: a, factory: 'n:m', arguments: {x: !!int y}}]", "not readable as YAML"),
+    ('question: "\\ud800"\ncross: {dropout: [0.1]}', "line 1: text with half a character"),
+    ("a: 1\n---\nb: 2", "not readable as YAML"),
+    (
+        "cross:\n"
+        + "".join(
+            f"  recipe.augmentation.{field}: {[i / 100 for i in range(16)]}\n"
+            for field in ("flip", "rotation", "brightness", "contrast", "saturation")
+        ),
+        "1,048,576 arms, and a study takes at most 1,000",
+    ),
+    (f"arms: {[{'name': f'a{i}', 'hidden_width': i} for i in range(1_001)]}", "1,001 arms"),
     ("arms: [{name: a, dropout: 0.1}, {name: a, dropout: 0.2}]", "two arms are called 'a'"),
     ("arms: [{name: a, dropout: 0.1}, {name: b, dropout: 0.1}]", "are the same"),
     ("arms: [{name: a, factory: resnet19}]", "did you mean 'resnet18'?"),
@@ -121,7 +175,7 @@ BAD_YAML = [
     ("arms: [{name: a, arguments: {x: 1}}]", "arguments"),
     ("cross: {dropout: [0.1", "not readable as YAML"),
     ("cross:\n\t- x", "not readable as YAML"),
-    ("cross: !!python/object/apply:os.system ['true']", "not readable as YAML"),
+    ("cross: !!python/object/apply:os.system ['true']", "the tag !!python/object/apply:os.system means nothing"),
 ]
 
 
@@ -138,7 +192,26 @@ BAD_PYTHON = [
     ("grid = 3", "defines no function"),
     ("def grid(baseline):\n    return 3", "must return a list of arms"),
     ("def grid(baseline):\n    return [1]", "must return a list of arms"),
-    ("def grid():\n    return []", "failed with TypeError"),
+    ("def grid():\n    return []", "failed: TypeError"),
+    ("import sys\nsys.exit(3)", "cannot be imported: it ends the program (SystemExit: 3)"),
+    ("exit()", "cannot be imported: it ends the program"),
+    ("def grid(baseline):\n    raise SystemExit", "failed: it ends the program"),
+    ("def grid(baseline):\n    return grid(baseline)", "failed: RecursionError"),
+    ("def f():\n    f()\nf()", "cannot be imported: RecursionError"),
+    ("def grid(baseline):\n    yield 1", "got int in it"),
+    ("def grid(baseline):\n    while True:\n        yield baseline", "1,001 arms"),
+    ("def grid(baseline):\n    yield baseline\n    1 / 0", "failed: ZeroDivisionError"),
+    ("def grid(baseline):\n    return [baseline] * 2_000", "2,000 arms"),
+    ("def grid(baseline):\n    return [baseline.variant(' ', {}, dropout=0.1)]", "something that can be seen"),
+    ("def grid(baseline):\n    return [baseline.variant('a', {'d': float('nan')}, dropout=0.1)]", "finite number"),
+    ("def grid(baseline):\n    return [baseline.model_copy(update={'name': 'a\\n'*300})]", "U+000A"),
+    ("def grid(baseline):\n    return [baseline.model_copy(update={'recipe': 3})]", "recipe"),
+    (
+        "def grid(baseline):\n    return [baseline, baseline.model_copy(update={'name': 'b'})]",
+        "'baseline' and 'b' are both marked as the baseline",
+    ),
+    ("class Odd(Exception):\n    def __str__(self):\n        return 1 / 0\nraise Odd", "cannot be imported: Odd"),
+    ("x = 'a\0b'", "cannot be imported"),
     ("def grid(baseline):\n    return 1 / 0", "ZeroDivisionError"),
     ("def grid(baseline):\n    return [baseline.variant('a', {}, droput=1)]", "droput"),
     ("def grid(baseline):\n    return [baseline.variant('a', {}, dropout=7)]", "less than 1"),
@@ -154,6 +227,147 @@ def test_a_malformed_python_grid_is_refused_in_one_sentence(tmp_path, text, word
         arms_from(tmp_path, text, "py")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+NAMES = ["规模", "🦋", "👨‍👩‍👧", "שלום עולם", "a, b", 'the "best"', "$x_1$", "50 %", "a|b", "<b>", "=1+1"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_arm_may_be_called_anything_that_can_be_read(tmp_path, name):
+    arms = arms_from(tmp_path, json.dumps({"arms": [{"name": name, "dropout": 0.1}]}, ensure_ascii=False))
+    assert arms[1].name == name
+
+
+def test_numbers_and_text_are_what_they_look_like(tmp_path):
+    (tmp_path / "plain_net.py").write_text(
+        "from torch import nn\ndef make(**given):\n    "
+        "return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))\n"
+    )
+    text = "{a: 1e-4, b: no, c: 2024-01-01, d: 1:30, e: 0777, f: !!str 5, g: true, h: ~}"
+    spec = arms_from(tmp_path, f"arms: [{{name: x, factory: 'plain_net:make', arguments: {text}}}]")[1].spec
+    assert spec.arguments == {
+        "a": 1e-4, "b": "no", "c": "2024-01-01", "d": "1:30", "e": 777, "f": "5", "g": True, "h": None,
+    }  # fmt: skip
+
+
+def test_shared_fields_can_be_merged_into_an_arm(tmp_path):
+    text = "arms:\n- &a {name: a, dropout: 0.1, hidden_width: 9}\n- {<<: *a, name: b, dropout: 0.2}"
+    assert [(arm.name, arm.spec.dropout, arm.spec.hidden_width) for arm in arms_from(tmp_path, text)[1:]] == [
+        ("a", 0.1, 9), ("b", 0.2, 9),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("suffix", ["yaml", "YAML", "YML"])
+def test_a_yaml_grid_may_come_from_any_editor(tmp_path, encoding, suffix):
+    file = tmp_path / f"mein großes grid.{suffix}"
+    file.write_text("question: Größer?\r\narms: [{name: größer, widths: [64, 128]}]\r\n", encoding=encoding)
+    assert is_grid_file(str(file))
+    assert load_grid(file).__doc__ == "Größer?"
+    assert arms_for(load_grid(file), "g", QUICK)[1].name == "größer"
+
+
+@pytest.mark.parametrize("question", ["", "question:", "question: ''", "question: '  '", 'question: "\\n\\t\\e"'])
+def test_a_grid_that_asks_nothing_is_called_by_its_file(tmp_path, question):
+    arms_from(tmp_path, f"{question}\ncross: {{dropout: [0.1]}}")
+    assert load_grid(tmp_path / "my_grid.yaml").__doc__ == "The grid of my_grid.yaml"
+
+
+@pytest.mark.parametrize("doc", ["", '"""   """', '"""\n\n"""', "__doc__ = 3"])
+def test_a_python_grid_without_words_is_called_by_its_file(tmp_path, doc):
+    arms_from(tmp_path, f"{doc}\ndef grid(baseline):\n    '''  '''\n    return [baseline]", "py")
+    assert load_grid(tmp_path / "my_grid.py").__doc__ == "The grid of my_grid.py"
+
+
+ARM = "baseline.variant('a', {}, dropout=0.1)"
+PYTHON = {
+    "partial": f"import functools\ndef make(baseline, x):\n    '''How?'''\n    return [{ARM}]\n"
+    "grid = functools.partial(make, x=1)",
+    "generator": f"def grid(baseline):\n    '''How?'''\n    yield {ARM}",
+    "tuple": f"def grid(baseline):\n    '''How?'''\n    return ({ARM},)",
+    "instance": f"class Maker:\n    '''How?'''\n    def __call__(self, baseline):\n        return [{ARM}]\ngrid = Maker()",
+    "dataclass, print": "'''How?'''\nfrom dataclasses import dataclass\nprint('loaded')\n@dataclass\nclass Size:\n    "
+    f"rate: 'float'\ndef grid(baseline):\n    return [{ARM}]",
+    "numpy": "'''How?'''\nimport numpy as np\ndef grid(baseline):\n    levels = {'dropout': np.float64(0.1), 'n': np.int64(3), "
+    "'on': np.bool_(True)}\n    return [baseline.variant('a', levels, dropout=np.float64(0.1))]",
+}
+
+
+@pytest.mark.parametrize("text", PYTHON.values(), ids=PYTHON)
+@pytest.mark.parametrize("suffix", ["py", "PY"])
+def test_a_python_grid_is_anything_that_gives_arms(tmp_path, text, suffix):
+    arms = arms_from(tmp_path, text, suffix)
+    assert [arm.spec.dropout for arm in arms] == [0.5, 0.1]
+    assert load_grid(tmp_path / f"my_grid.{suffix}").__doc__ == "How?"
+    types = {factor: type(level) for factor, level in arms[1].levels.items()}
+    assert types in ({}, {"dropout": float, "n": int, "on": bool})
+
+
+HELPER = "from helper import RATE\ndef grid(baseline):\n    return [baseline.variant('a', {}, dropout=RATE)]"
+LATE_HELPER = "def grid(baseline):\n    from helper import RATE\n    return [baseline.variant('a', {}, dropout=RATE)]"
+
+
+@pytest.mark.parametrize("text", [HELPER, LATE_HELPER], ids=["imported", "called"])
+def test_a_grid_imports_the_file_beside_it_and_no_other_of_that_name(tmp_path, text):
+    for folder, rate in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "helper.py").write_text(f"RATE = {rate}")
+        assert arms_from(tmp_path / folder, text, "py")[1].spec.dropout == rate
+
+
+def test_an_edited_grid_is_read_anew_within_the_same_second(tmp_path):
+    for rate in (0.1, 0.2, 0.3):
+        (tmp_path / "my_grid.py").write_text(
+            f"def grid(baseline):\n    return [baseline.variant('a', {{}}, dropout={rate})]"
+        )
+        os.utime(tmp_path / "my_grid.py", (1, 1))
+        assert load_grid(tmp_path / "my_grid.py")(QUICK.baseline())[0].spec.dropout == rate
+    assert [file.name for file in tmp_path.iterdir()] == ["my_grid.py"]
+
+
+def test_whose_code_a_yaml_grid_calls_is_known_before_it_is_called(tmp_path):
+    (tmp_path / "net_b.py").write_text("raise RuntimeError('called')")
+    (tmp_path / "g.yaml").write_text(
+        "arms: [{name: a, factory: 'net_b:make'}, {name: b, factory: 'net_b:make', arguments: {x: 1}}, "
+        "{name: c, factory: 'os:system'}, {name: d, factory: resnet18}, {name: e, factory: {a: 'b:c'}}]"
+    )
+    assert load_grid(tmp_path / "g.yaml").code == [
+        f"net_b:make, in {tmp_path / 'net_b.py'}",
+        "os:system, of an installed package",
+    ]
+
+
+PLACES = {
+    "a folder": "is a folder; give a grid's file",
+    "a pipe": "is no regular file",
+    "a device": "is no regular file",
+    "a link to itself": "cannot be read: Too many levels of symbolic links",
+    "a name too long": "cannot be read: File name too long",
+    "a null byte": "cannot be read: embedded null byte",
+    "huge": "has more than 1,000,000 bytes",
+}
+
+
+@pytest.mark.parametrize(("place", "words"), PLACES.items(), ids=PLACES)
+def test_what_is_no_grid_file_is_refused_without_reading_it(tmp_path, place, words):
+    file = tmp_path / "x.yaml"
+    match place:
+        case "a folder":
+            file.mkdir()
+        case "a pipe":
+            os.mkfifo(file)
+        case "a device":
+            file.symlink_to("/dev/zero")
+        case "a link to itself":
+            file.symlink_to(file)
+        case "a name too long":
+            file = tmp_path / f"{'x' * 300}.yaml"
+        case "a null byte":
+            file = tmp_path / "x\0.yaml"
+        case "huge":
+            file.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(UserError, match=words):
+        load_grid(file)
 
 
 def test_a_missing_grid_file_is_named(tmp_path):

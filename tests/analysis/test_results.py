@@ -5,7 +5,7 @@ from ablations.arm import Arm
 from ablations.plan import make_plan
 from ablations.protocols import PROTOCOLS
 from ablations.store import Store
-from cnnkit.module import add_search_paths
+from cnnkit.search_paths import add_search_paths
 
 NETWORK = """
 from torch import nn
