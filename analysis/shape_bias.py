@@ -1,0 +1,262 @@
+"""Shape bias: of the answers that follow one of two conflicting cues, the share that follows shape.
+
+Geirhos et al. 2019, arXiv:1811.12231. A ratio alone says little, so everything here keeps what it leaves out beside it: how
+many answers followed neither cue, whether the network can name the stimuli at all (those whose two cues agree), and
+what networks score that see no shape. Values are comparable between arms that saw the stimuli the same way, never
+with ImageNet networks or people, who saw 224 pixels and chose among 16 categories.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from analysis.crossed import CrossedDesign, ratio_values
+from analysis.statistics import MOST_SEEDS, PairedEffect, holm, verdict
+from analysis.stimuli import PACKAGED, Stimuli, category
+
+COMPETENT = 0.5
+"""A network that names fewer of the agreeing stimuli than this cannot name the stimuli, and its bias says little."""
+
+MARGIN = 0.05
+"""Differences in shape bias within this count as equivalent unless the caller says otherwise."""
+
+VERDICTS = {"better": "more shape", "worse": "more texture"}
+"""What `analysis.statistics.verdict` calls a difference above and below 0, said of shape bias."""
+
+Decisions = Mapping[str, Mapping[int, Sequence[str]]]
+"""By arm and seed: the category that was answered to each stimulus."""
+
+
+@dataclass(frozen=True)
+class ShapeBias:
+    """One observer's shape bias with the counts that it is made of."""
+
+    value: float
+    """0: every cue-following answer follows texture, 1: every one follows shape."""
+    shape_hits: int
+    texture_hits: int
+    neither: int
+    """Answers to conflicting cues that follow neither, which the value leaves out."""
+
+
+def shape_bias(decisions: pd.DataFrame) -> ShapeBias:
+    """Share of cue-following answers that follow shape: 0 all texture, 1 all shape.
+
+    Stimuli whose two cues agree, and answers that match neither cue, are left out. A missing answer matches neither.
+    `ship` is `boat` and `automobile` is `car`, in any of the columns.
+
+    Args: decisions: one row per stimulus, columns `shape`, `texture`, `decision` (category names).
+    Raises: ValueError: a column or a cue is missing, or no answer follows either cue, so the ratio does not exist.
+    Source: Geirhos et al. 2019, arXiv:1811.12231, section 2.
+    """
+    counts = _counts(decisions)
+    followed = counts.shape_hits + counts.texture_hits
+    if not followed:
+        raise ValueError(
+            f"of {counts.neither} answers to conflicting cues none follows shape or texture, so shape bias does not exist"
+        )
+    return ShapeBias(counts.shape_hits / followed, counts.shape_hits, counts.texture_hits, counts.neither)
+
+
+def by_category(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Shape bias of the stimuli of each shape category.
+
+    Columns: shape, value (NaN where no answer follows either cue), shape_hits, texture_hits, neither.
+
+    Args: decisions: as in `shape_bias`.
+    """
+    rows = []
+    for shape, answers in decisions.assign(shape=_column(decisions, "shape")).groupby("shape"):
+        counts = _counts(answers)
+        followed = counts.shape_hits + counts.texture_hits
+        value = counts.shape_hits / followed if followed else math.nan
+        rows.append((shape, value, counts.shape_hits, counts.texture_hits, counts.neither))
+    return pd.DataFrame(rows, columns=["shape", "value", "shape_hits", "texture_hits", "neither"])
+
+
+def agreeing_accuracy(decisions: pd.DataFrame) -> float:
+    """Share right of the stimuli whose two cues agree; NaN where there are none. Args: as in `shape_bias`."""
+    shape, texture, decision = (_column(decisions, name) for name in ("shape", "texture", "decision"))
+    agree = shape == texture
+    return float((decision == shape)[agree].mean()) if agree.any() else math.nan
+
+
+def _counts(decisions: pd.DataFrame) -> ShapeBias:
+    """The counts, their ratio left open."""
+    shape, texture, decision = (_column(decisions, name) for name in ("shape", "texture", "decision"))
+    conflict = shape != texture
+    shape_hits, texture_hits = (int(((decision == cue) & conflict).sum()) for cue in (shape, texture))
+    return ShapeBias(math.nan, shape_hits, texture_hits, int(conflict.sum()) - shape_hits - texture_hits)
+
+
+def _column(decisions: pd.DataFrame, name: str) -> np.ndarray:
+    """A column's category names, as the stimuli have them; whatever its type and the frame's index."""
+    if name not in decisions.columns:
+        raise ValueError(f"decisions need the columns shape, texture and decision; {name!r} is missing")
+    values = decisions[name]
+    if name != "decision" and values.isna().any():
+        raise ValueError(f"column {name!r} has {int(values.isna().sum())} missing values: every stimulus has both cues")
+    return np.array([category(value) if isinstance(value, str) else value for value in values], dtype=object)
+
+
+def decide(logits: Float[np.ndarray, "n classes"], classes: Sequence[str], among: Sequence[str]) -> list[str]:
+    """Each row's answer: the category with the highest logit, of those in `among` only.
+
+    Args: classes: names of the logits' columns. among: categories to choose from, as the stimuli name them.
+    """
+    columns = [column for column, name in enumerate(classes) if category(name) in among]
+    names = [category(classes[column]) for column in columns]
+    return [names[best] for best in logits[:, columns].argmax(axis=1)]
+
+
+# -- arms
+
+
+def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin: float = MARGIN) -> pd.DataFrame:
+    """One row an arm: its shape bias over seeds, and the paired difference to the baseline.
+
+    Columns: arm, is_baseline, seeds, without_ratio (seeds left out because no answer follows either cue), value (mean of
+    the seeds' biases), low, high (95 % interval for new seeds and stimuli of new shapes and textures, cut at 0 and 1),
+    shape_hits, texture_hits, neither (means over seeds), agreeing (accuracy on the agreeing stimuli), competent, delta,
+    delta_low, delta_high, p_value, adjusted_p (Holm), paired_seeds, verdict, remark. What cannot be computed is NaN.
+
+    Args: decisions: answers in the order of `stimuli`. margin: of equivalence, 0 to 1.
+    Raises: ValueError: the stimuli are too few for an interval, or answers are not as many as stimuli.
+    """
+    conflict, table = stimuli.conflict, stimuli.table
+    design = CrossedDesign(
+        table["shape_instance"][conflict], table["texture_instance"][conflict], stimuli.pairs[conflict]
+    )
+    measured = {arm: _Measured.of(by_seed, stimuli) for arm, by_seed in decisions.items()}
+    effects = {arm: own.difference(measured[baseline], design) for arm, own in measured.items() if arm != baseline}
+    adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
+    rows = []
+    for arm, own in measured.items():
+        level = design.effect(own.values()) if own.seeds else None
+        effect = effects.get(arm)
+        row = {
+            "arm": arm,
+            "is_baseline": arm == baseline,
+            "seeds": len(own.seeds),
+            "without_ratio": len(decisions[arm]) - len(own.seeds),
+            "value": level.delta if level else math.nan,
+            "low": max(level.low, 0.0) if level else math.nan,
+            "high": min(level.high, 1.0) if level else math.nan,
+            "shape_hits": own.mean_count("shape"),
+            "texture_hits": own.mean_count("texture"),
+            "neither": own.mean_count("neither"),
+            "agreeing": own.agreeing,
+            "competent": own.agreeing >= COMPETENT,
+            **_compared(effect, adjusted.get(arm, math.nan), margin),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """An arm's answers to the conflicting stimuli, in the seeds whose ratio exists."""
+
+    seeds: tuple[int, ...]
+    shape: Bool[np.ndarray, "seeds stimuli"]
+    texture: Bool[np.ndarray, "seeds stimuli"]
+    agreeing: float
+    """Accuracy on the agreeing stimuli, the mean of all seeds."""
+
+    @classmethod
+    def of(cls, by_seed: Mapping[int, Sequence[str]], stimuli: Stimuli) -> "_Measured":
+        conflict = stimuli.conflict
+        shapes, textures = (stimuli.table[cue].to_numpy(object)[conflict] for cue in ("shape", "texture"))
+        hits, agreeing = {}, []
+        for seed, answers in sorted(by_seed.items()):
+            if len(answers) != len(stimuli):
+                raise ValueError(f"{len(answers)} answers to {len(stimuli)} stimuli")
+            agreeing.append(agreeing_accuracy(stimuli.table.assign(decision=list(answers))))
+            answered = np.array([category(answer) for answer in answers], dtype=object)[conflict]
+            by_cue = answered == shapes, answered == textures
+            if by_cue[0].any() or by_cue[1].any():
+                hits[seed] = by_cue
+        empty = np.zeros((0, int(conflict.sum())), bool)
+        shape, texture = (np.stack([hits[s][cue] for s in hits]) if hits else empty for cue in (0, 1))
+        return cls(tuple(hits), shape, texture, float(np.mean(agreeing)) if agreeing else math.nan)
+
+    def values(self, seeds: Sequence[int] | None = None) -> Float[np.ndarray, "seeds stimuli"]:
+        """See `ratio_values`; of some seeds, or of all."""
+        rows = [self.seeds.index(seed) for seed in (self.seeds if seeds is None else seeds)]
+        return ratio_values(self.shape[rows], self.shape[rows] | self.texture[rows])
+
+    def difference(self, baseline: "_Measured", design: CrossedDesign) -> PairedEffect | None:
+        """Over the seeds that both have; None where there are none."""
+        seeds = sorted(set(self.seeds) & set(baseline.seeds))
+        return design.effect(self.values(seeds) - baseline.values(seeds)) if seeds else None
+
+    def mean_count(self, followed: str) -> float:
+        """Answers that follow shape, texture or neither: the mean of the seeds."""
+        if not self.seeds:
+            return math.nan
+        counted = {"shape": self.shape, "texture": self.texture, "neither": ~(self.shape | self.texture)}[followed]
+        return float(counted.sum(axis=1).mean())
+
+
+def _compared(effect: PairedEffect | None, adjusted_p: float, margin: float) -> dict[str, object]:
+    if effect is None:
+        nothing = dict.fromkeys(("delta", "delta_low", "delta_high", "p_value", "adjusted_p"), math.nan)
+        return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
+    judged = verdict(effect, adjusted_p=adjusted_p, margin=margin)
+    out_of_reach = judged.kind == "inconclusive" and judged.further_seeds is None
+    return {
+        "delta": effect.delta,
+        "delta_low": effect.low,
+        "delta_high": effect.high,
+        "p_value": effect.p_value,
+        "adjusted_p": adjusted_p,
+        "paired_seeds": effect.n_seeds,
+        "verdict": VERDICTS.get(judged.kind, judged.kind),
+        "remark": f"no number of seeds up to {MOST_SEEDS} would settle it" if out_of_reach else judged.remark,
+    }
+
+
+# -- what a bias is compared with
+
+
+def published() -> pd.DataFrame:
+    """What people and ImageNet networks answered, as their authors published it: context, not comparable with CIFAR-10's.
+
+    Columns: observer, shape, value, shape_hits, texture_hits, neither; a row an observer and shape category (of 16).
+    """
+    table = pd.read_csv(PACKAGED / "published.csv")
+    return table.assign(value=table["shape_hits"] / (table["shape_hits"] + table["texture_hits"]))
+
+
+def constant_answers(stimuli: Stimuli, answer: str) -> list[str]:
+    """Of a network that always gives the same answer: a shape bias of exactly 1/2 where shapes and textures are balanced."""
+    return [answer] * len(stimuli)
+
+
+def colour_answers(train: np.ndarray, labels: np.ndarray, classes: Sequence[str], stimuli: Stimuli) -> list[str]:
+    """Of a classifier that knows how often each colour occurs in an image, and nothing of where: a linear
+    discriminant on the square roots of joint colour histograms.
+
+    Args: train: (n, 3, h, w) uint8, labels: positions in `classes`. Stimuli are shrunk to the training images' size.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    shared = [position for position, name in enumerate(classes) if category(name) in stimuli.categories]
+    keep = np.isin(labels, shared)
+    classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    classifier.fit(_colours(train[keep]), labels[keep])
+    answers = classifier.predict(_colours(stimuli.shrunk(train.shape[-1])))
+    return [category(classes[answer]) for answer in answers]
+
+
+def _colours(images: np.ndarray, levels: int = 4) -> np.ndarray:
+    """(n, levels**3): square roots of the proportions of each colour, each channel cut into `levels` equal steps."""
+    steps = (images.astype(np.int64) * levels) // 256
+    codes = ((steps[:, 0] * levels + steps[:, 1]) * levels + steps[:, 2]).reshape(len(images), -1)
+    rows = np.arange(len(images))[:, None] * levels**3
+    counts = np.bincount((codes + rows).ravel(), minlength=len(images) * levels**3)
+    return np.sqrt(counts.reshape(len(images), -1) / codes.shape[1])
