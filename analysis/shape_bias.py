@@ -15,8 +15,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from analysis.crossed import CrossedDesign, ratio_values
-from analysis.statistics import MOST_SEEDS, PairedEffect, holm, verdict
+from analysis.planning import MOST_SEEDS
+from analysis.statistics import PairedEffect, holm
 from analysis.stimuli import PACKAGED, Stimuli, category
+from analysis.verdicts import verdict
 
 COMPETENT = 0.5
 """A network that names fewer of the agreeing stimuli than this cannot name the stimuli, and its bias says little."""
@@ -133,7 +135,9 @@ def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin:
     )
     measured = {arm: _Measured.of(by_seed, stimuli) for arm, by_seed in decisions.items()}
     effects = {arm: own.difference(measured[baseline], design) for arm, own in measured.items() if arm != baseline}
-    adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
+    tested = {arm: effect for arm, effect in effects.items() if effect is not None}
+    adjusted = dict(zip(tested, holm([effect.p_value for effect in tested.values()]), strict=True))
+    equivalence = dict(zip(tested, holm([effect.equivalence_p(margin) for effect in tested.values()]), strict=True))
     rows = []
     for arm, own in measured.items():
         level = design.effect(own.values()) if own.seeds else None
@@ -151,7 +155,7 @@ def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin:
             "neither": own.mean_count("neither"),
             "agreeing": own.agreeing,
             "competent": own.agreeing >= COMPETENT,
-            **_compared(effect, adjusted.get(arm, math.nan), margin),
+            **_compared(effect, adjusted.get(arm, math.nan), equivalence.get(arm, math.nan), margin),
         }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -202,11 +206,13 @@ class _Measured:
         return float(counted.sum(axis=1).mean())
 
 
-def _compared(effect: PairedEffect | None, adjusted_p: float, margin: float) -> dict[str, object]:
+def _compared(
+    effect: PairedEffect | None, adjusted_p: float, adjusted_equivalence_p: float, margin: float
+) -> dict[str, object]:
     if effect is None:
         nothing = dict.fromkeys(("delta", "delta_low", "delta_high", "p_value", "adjusted_p"), math.nan)
         return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
-    judged = verdict(effect, adjusted_p=adjusted_p, margin=margin)
+    judged = verdict(effect, adjusted_p=adjusted_p, adjusted_equivalence_p=adjusted_equivalence_p, margin=margin)
     out_of_reach = judged.kind == "inconclusive" and judged.further_seeds is None
     return {
         "delta": effect.delta,
@@ -216,7 +222,9 @@ def _compared(effect: PairedEffect | None, adjusted_p: float, margin: float) -> 
         "adjusted_p": adjusted_p,
         "paired_seeds": effect.n_seeds,
         "verdict": VERDICTS.get(judged.kind, judged.kind),
-        "remark": f"no number of seeds up to {MOST_SEEDS} would settle it" if out_of_reach else judged.remark,
+        "remark": f"more than {MOST_SEEDS} further seeds, or other stimuli, would settle it"
+        if out_of_reach
+        else judged.remark,
     }
 
 
