@@ -445,17 +445,18 @@ def interaction(
     )
 
 
-def holm(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+def holm(p_values: Sequence[float] | Float[np.ndarray, "*studies tests"]) -> Float[np.ndarray, "*studies tests"]:
     """P-values adjusted for their number, so that calling those below 0.05 significant errs at all in 5 % of studies.
 
-    NaN stays NaN and does not count as a test.
+    NaN stays NaN and does not count as a test. Of an array of several studies, each adjusts its own tests, the last axis.
     Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70.
     """
     p = np.asarray(p_values, dtype=np.float64)
-    tests = np.flatnonzero(~np.isnan(p))
-    order = tests[np.argsort(p[tests])]
-    adjusted = np.full_like(p, np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    order = np.argsort(p, axis=-1)  # NaN last
+    tests = np.count_nonzero(~np.isnan(p), axis=-1, keepdims=True)
+    in_order = np.take_along_axis(p, order, axis=-1) * (tests - np.arange(p.shape[-1]))
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(in_order, axis=-1), 1), axis=-1)
     return adjusted
 
 

@@ -363,6 +363,13 @@ def test_holm_leaves_out_what_is_no_test():
     assert len(holm([])) == 0
 
 
+def test_holm_adjusts_each_of_several_studies_by_itself():
+    p = np.random.default_rng(0).random((4, 3, 5))
+    p[1, 2, [0, 3]] = math.nan
+    for study in np.ndindex(4, 3):
+        assert holm(p)[study] == pytest.approx(holm(p[study]), nan_ok=True)
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_the_p_values_and_bonferroni_and_keeps_their_order(p_values):
     p, adjusted = np.array(p_values), holm(p_values)
