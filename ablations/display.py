@@ -19,7 +19,7 @@ class Running:
     """The latest news of a trial."""
 
     planned: PlannedCell
-    share: float = 0.0
+    progress: float = 0.0
     """Part of the cell's epochs that is done, 0 to 1."""
     epoch: int = 0
     validation_accuracy: float | None = None
@@ -42,7 +42,7 @@ class Tally:
     def seconds_left(self) -> float | None:
         """From the pace of this run so far; None until there is a pace."""
         elapsed = time.monotonic() - self.started
-        under_way = sum(trial.share * trial.planned.work for trial in self.running.values())
+        under_way = sum(trial.progress * trial.planned.work for trial in self.running.values())
         done = self.work_done + under_way
         if elapsed < 2 or done == 0:
             return None
@@ -56,14 +56,20 @@ class Tally:
         self.waiting = [cell for cell in self.waiting if cell is not planned]
         self.running[planned.cell.key] = Running(planned)
 
-    def set_back(self, planned: PlannedCell) -> None:
-        """A trial has stopped without a result."""
+    def requeue(self, planned: PlannedCell) -> None:
+        """A trial has stopped without a result, and will be started again."""
         if self.running.pop(planned.cell.key, None) is not None:
             self.waiting = [*self.waiting, planned]
+
+    def finish_elsewhere(self, planned: PlannedCell) -> None:
+        """Another study has left the record of a cell that was waiting here."""
+        self.waiting = [cell for cell in self.waiting if cell is not planned]
+        self.finished += 1
 
     def end(self, planned: PlannedCell, *, failed: bool) -> None:
         """A trial has left a record, or a failure."""
         self.running.pop(planned.cell.key, None)
+        self.waiting = [cell for cell in self.waiting if cell is not planned]
         self.failed += failed
         self.finished += not failed
         self.work_done += 0 if failed else planned.work
@@ -140,7 +146,7 @@ class LiveDisplay:
                 trial.planned.arm.name,
                 str(trial.planned.cell.seed),
                 f"{trial.epoch}/{trial.planned.cell.recipe.epochs}" if trial.epoch else "starting",
-                ProgressBar(total=1.0, completed=trial.share, width=24),
+                ProgressBar(total=1.0, completed=trial.progress, width=24),
                 f"{accuracy:.1%}" if accuracy is not None else "",
             )
         return Group(summary, table) if tally.running else Group(summary)

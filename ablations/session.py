@@ -26,6 +26,7 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_WARN_THRESHOLD_S": "1000",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
 }
 os.environ.update(QUIET)
 
@@ -126,16 +127,19 @@ def remove_left_overs() -> None:
 
 
 class StopOnRequest(tune.Stopper):
-    """Ends a study when a signal has asked for it: trials stop after the slice of training they are in."""
+    """Ends a study before its cells are trained: trials stop after the slice of training they are in."""
 
     def __init__(self) -> None:
         self.requested = False
+        """A signal has asked for it."""
+        self.ended = False
+        """It cannot go on."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.requested
+        return self.requested or self.ended
 
 
 @contextlib.contextmanager

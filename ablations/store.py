@@ -20,7 +20,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ablations.cell import key_of
-from ablations.record import FORMAT, Claim, Failure, Part, Record, Root, Study
+from ablations.record import FORMAT, CellResult, Claim, Failure, Part, Record, Root, Study
 from cnnkit.errors import UserError
 from cnnkit.spec import one_sentence
 
@@ -114,9 +114,21 @@ class Store:
             if KEY.fullmatch(folder.name) and (folder / "record.json").is_file():
                 yield folder.name
 
-    def checkpoint(self, key: str) -> Path:
-        """Where the checkpoint of an unfinished cell lies; its folder is made."""
-        return self._unfinished(key) / "checkpoint.pt"
+    def write_checkpoint(self, key: str, state: bytes) -> None:
+        """Keeps what an unfinished cell needs to go on, in the place of what was kept before."""
+        file = self._unfinished(key) / "checkpoint.pt"
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
+        with unfinished.open("wb") as stream:
+            stream.write(state)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(unfinished, file)
+
+    def read_checkpoint(self, key: str) -> bytes | None:
+        """What was kept last of an unfinished cell, or None."""
+        self.cell_folder(key)
+        file = self.root / "unfinished" / key / "checkpoint.pt"
+        return file.read_bytes() if file.is_file() else None
 
     def _unfinished(self, key: str) -> Path:
         self.cell_folder(key)
@@ -178,23 +190,37 @@ class Store:
         """A folder's name for what this process writes and removes again; `remove_left_overs` knows it."""
         return self.root / "unfinished" / f"{name}@{socket.gethostname()}:{os.getpid()}"
 
-    def write(
-        self, record: dict[str, Any], logits: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
-    ) -> Record:
-        """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures.
-
-        Args: logits: validation_logits, validation_labels, test_logits, test_labels. weights: by name; empty to keep none.
-        """
-        key = record["key"]
+    def write(self, result: CellResult) -> Record:
+        """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures."""
+        key = result.cell.key
         folder = self.cell_folder(key)
         unfinished = self.scratch(key)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        save_file(dict(logits), unfinished / "logits.safetensors")
-        if weights:
-            save_file(dict(weights), unfinished / "weights.safetensors")
+        logits = {
+            "validation_logits": result.validation_logits,
+            "validation_labels": result.validation_labels,
+            "test_logits": result.test_logits,
+            "test_labels": result.test_labels,
+        }
+        save_file(logits, unfinished / "logits.safetensors")
+        if result.weights is not None:
+            (unfinished / "weights.safetensors").write_bytes(result.weights)
         files = {file.name: _sha256(file) for file in sorted(unfinished.iterdir())}
-        complete = Record.model_validate({**record, "files": files})
+        complete = Record(
+            key=key,
+            identity=result.cell.identity,
+            arm=result.arm,
+            provenance=result.provenance,
+            curve=list(result.curve),
+            test_accuracy=result.test_accuracy,
+            per_class=result.per_class,
+            calibration_error=result.calibration_error,
+            train_seconds=result.train_seconds,
+            evaluate_seconds=result.evaluate_seconds,
+            peak_memory=result.peak_memory,
+            files=files,
+        )
         complete = complete.model_copy(update={"seal": _seal(complete.model_dump(mode="json"))})
         _write_json(unfinished / "record.json", complete)
         try:

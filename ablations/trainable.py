@@ -1,102 +1,89 @@
-"""A cell as Tune sees it. One process trains one cell after another."""
+"""A cell as Tune sees it. One process trains one cell after another, and sends what it has to say to the driver."""
 
 import gc
 import time
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from ablations.cell import Cell
-from ablations.record import Failure
+from ablations.job import Advance, Failed, Job, News
+from ablations.plan import PlannedCell
+from ablations.record import CellResult
 from ablations.session import tune
-from ablations.store import Store
 from cnnkit.data import Data
 
 SLICE_SECONDS = 1.0
 """How long a trial trains between two reports; a stop waits no longer than that."""
+NEWS = "news"
+"""Under which name a step's result carries the news of the cell."""
+PARCEL = "parcel"
+"""Under which name a trial's configuration carries its cell."""
 
 
-@dataclass(frozen=True)
-class Common:
-    """What all trials of a run have in common."""
+class Parcel:
+    """A cell on its way to the process that trains it, with its newest checkpoint.
 
-    root: str
-    protocol: str
-    run: str
-    """Names this run of the study; its trials may take over one another's cells when a process or a node dies."""
-    keep_weights: bool
-    search_paths: list[str]
-    """Folders of the user's own modules."""
+    Tune copies and prints configurations, and keeps them until the study's end. So a parcel is its own copy, prints
+    shortly, and is emptied of the checkpoint when it has arrived.
+    """
+
+    def __init__(self, planned: PlannedCell, job: Job, checkpoint: bytes | None) -> None:
+        self.planned, self.job, self.checkpoint = planned, job, checkpoint
+
+    def __deepcopy__(self, memo: object) -> "Parcel":
+        return self
+
+    def __repr__(self) -> str:
+        return self.job.cell.key
+
+    def unpack(self) -> bytes | None:
+        """The checkpoint, which the parcel then holds no longer."""
+        checkpoint, self.checkpoint = self.checkpoint, None
+        return checkpoint
 
 
 class CellTrial(tune.Trainable):
     """A cell as Tune sees it: a step is about a second of training. One process trains one cell after another."""
 
-    def setup(self, config: dict[str, Any], data: Data, common: "Common") -> None:
+    def setup(self, config: dict[str, Any], data: Data, search_paths: tuple[str, ...]) -> None:
         from cnnkit.search_paths import add_search_paths
 
-        add_search_paths(common.search_paths)
-        self.data, self.store, self.common = data, Store(Path(common.root)), common
-        self._begin(config)
+        add_search_paths(list(search_paths))
+        self.data = data
+        self._begin(config[PARCEL])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
+        self._begin(new_config[PARCEL])
         return True
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        from ablations.trial import Placement, run_cell
+    def _begin(self, parcel: Parcel) -> None:
+        from ablations.trial import run_cell
 
         self._release()
-        trial = config["trial"]
-        self.cell, self.arm = Cell.model_validate(trial["cell"]), trial["arm"]
-        key = self.cell.key
-        self.claimed = not self.store.is_finished(key) and self.store.claim(key, self.common.run)
-        if not self.claimed:
-            return  # another study has trained it by now, or is training it
-        self.run = run_cell(
-            self.cell,
-            self.data,
-            self.store,
-            arm=self.arm,
-            protocol=self.common.protocol,
-            placement=Placement.model_validate(trial["placement"]),
-            keep_weights=self.common.keep_weights,
-        )
+        self.run: Iterator[News] = run_cell(parcel.job, self.data, parcel.unpack())
 
     def step(self) -> dict[str, Any]:
+        news = self._news()
+        return {NEWS: news, "done": isinstance(news, CellResult | Failed)}
+
+    def _news(self) -> News | Failed:
+        """The next news that must not be lost, or how far the cell is when the slice of time is over."""
+        import torch
+
         from cnnkit.train import Diverged
 
         deadline = time.monotonic() + SLICE_SECONDS
-        self.store.touch(self.cell.key)
         try:
-            for progress, accuracy in self.run:
-                if time.monotonic() > deadline:
-                    return {
-                        "epoch": progress.epoch,
-                        "share": (progress.epoch - 1 + progress.update / progress.updates) / self.cell.recipe.epochs,
-                        "validation_accuracy": accuracy,
-                    }
+            for news in self.run:
+                if not isinstance(news, Advance) or time.monotonic() > deadline:
+                    return news
         except Diverged as error:
-            self._fail("diverged", str(error), error.epoch)
+            return Failed("diverged", str(error), traceback.format_exc(), error.epoch)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            return Failed("out of memory", _described(error), traceback.format_exc())
         except Exception as error:  # whatever one cell does must not end the others
-            self._fail("failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", None)
-        self._release()
-        return {"done": True}
-
-    def _fail(self, kind: str, sentence: str, epoch: int | None) -> None:
-        failure = Failure.model_validate(
-            {
-                "key": self.cell.key,
-                "arm": self.arm,
-                "seed": self.cell.seed,
-                "kind": kind,
-                "sentence": sentence,
-                "epoch": epoch,
-            }
-        )
-        self.store.write_failure(failure, traceback.format_exc())
-        self.store.release(self.cell.key)
+            return Failed("failed", _described(error), traceback.format_exc())
+        raise AssertionError("a run ends with its result")
 
     def _release(self) -> None:
         """Lets go of the model, and on a GPU of its memory, before the next cell."""
@@ -109,5 +96,8 @@ class CellTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         self._release()
-        if self.claimed:
-            self.store.release(self.cell.key)
+
+
+def _described(error: BaseException) -> str:
+    """The kind of an error and its first line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,123 +1,108 @@
-"""One cell, from its spec to its record. Knows nothing of Ray."""
+"""One cell, from its spec to its result. Knows neither Ray nor the results folder."""
 
 import os
 import platform
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
-from pydantic import Field
+from torch import Tensor, nn
 
 from ablations.cell import Cell
-from ablations.store import Store
+from ablations.job import Advance, BeganAnew, Checkpoint, Job, News, Placement
+from ablations.record import CellResult, Provenance
 from cnnkit.data import Data
 from cnnkit.evaluate import calibration_error, per_class
 from cnnkit.model import build
-from cnnkit.spec import Spec
-from cnnkit.train import BadCheckpoint, Progress, Training
+from cnnkit.train import BadCheckpoint, Training
 
 PACKAGES = ("ablations", "torch", "timm", "ray", "numpy")
+CHECKPOINT_SECONDS = 5.0
+"""Epochs that end sooner than this after the last checkpoint leave none: training them again costs less."""
 
 
-class Placement(Spec):
-    """Where a trial runs and with how much of the machine. It is recorded, not part of the key."""
+def run_cell(job: Job, data: Data, checkpoint: bytes | None = None) -> Iterator[News]:
+    """Trains and evaluates a cell; what it yields last is its result.
 
-    device_type: str = "cpu"
-    """cpu or cuda."""
-    threads: int = Field(1, ge=1)
-    """Threads of each operation on the CPU; trained numbers depend on it in the last digits."""
-    trials_at_once: int = 1
-    """Trials that the machine is planned to run at the same time."""
-    gpu_share: float = 0.0
-    """Share of a GPU; 0 on CPUs."""
-    memory_cap: float | None = None
-    """Largest share of the GPU's memory that PyTorch's allocator may take; None leaves it alone."""
+    Args: data: the images of the cell's split. checkpoint: the `state` of an earlier `Checkpoint` of the same cell.
+    Raises: Diverged: the loss stopped being finite.
+    """
+    cell, started = job.cell, datetime.now(UTC)
+    device = _prepare_device(job.placement)
+    training = _begin(cell, data, device)
+    if checkpoint is not None:
+        try:
+            training.restore(checkpoint)
+        except BadCheckpoint as error:
+            yield BeganAnew(str(error))
+            training = _begin(cell, data, device)
+    kept = time.monotonic()
+    for progress in training.run():
+        done = (progress.epoch - 1 + progress.update / progress.updates) / cell.recipe.epochs
+        yield Advance(progress.epoch, done, training.curve[-1].validation_accuracy if training.curve else None)
+        overdue = time.monotonic() - kept >= CHECKPOINT_SECONDS
+        if overdue and progress.ends_epoch and progress.epoch < cell.recipe.epochs:
+            yield Checkpoint(progress.epoch, training.state())
+            kept = time.monotonic()
+    yield _result(job, training, data, device, started)
 
 
-def run_cell(
-    cell: Cell,
-    data: Data,
-    store: Store,
-    *,
-    arm: str,
-    protocol: str,
-    placement: Placement,
-    keep_weights: bool = True,
-) -> Iterator[tuple[Progress, float | None]]:
-    """Trains, evaluates and records a cell; goes on from its checkpoint where there is one.
-
-    Yields the progress and the latest validation accuracy (0 to 1; None before the first look). The record is
-    complete when the iterator ends.
-
-    Args: data: the images of the cell's split.
+def result_of(job: Job, data: Data, checkpoint: bytes | None = None) -> CellResult:
+    """A cell's result, trained in this process.
 
     Raises: Diverged: the loss stopped being finite.
     """
-    started = datetime.now(UTC)
-    device = _prepare_device(placement)
-    checkpoint = store.checkpoint(cell.key)
-    training = _begin(cell, data, device)
-    if checkpoint.is_file():
-        try:
-            training.restore(checkpoint.read_bytes())
-        except BadCheckpoint:  # damaged, or written by a version with other parameter names: the cell starts anew
-            checkpoint.unlink()
-            training = _begin(cell, data, device)
-    for progress in training.run():
-        if progress.ends_epoch and progress.epoch < cell.recipe.epochs:
-            _replace(checkpoint, training.state())
-        yield progress, (training.curve[-1].validation_accuracy if training.curve else None)
+    *_, last = run_cell(job, data, checkpoint)
+    assert isinstance(last, CellResult)
+    return last
+
+
+def _result(job: Job, training: Training, data: Data, device: torch.device, started: datetime) -> CellResult:
     fit = training.result()
-    store.write(
-        {
-            "key": cell.key,
-            "identity": cell.identity,
-            "arm": arm,
-            "provenance": {
-                "protocol": protocol,
-                "device": device_name(device),
-                "device_type": device.type,
-                "threads": placement.threads,
-                "precision": fit.precision,
-                "micro_batch": cell.recipe.batch_size,
-                "gpu_share": placement.gpu_share,
-                "trials_at_once": placement.trials_at_once,
-                "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-                "host": socket.gethostname(),
-                "started": started.isoformat(timespec="seconds"),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-            "curve": fit.curve,
-            "test_accuracy": fit.test_accuracy,
-            "per_class": per_class(fit.test_logits, data.test.labels),
-            "calibration_error": calibration_error(fit.test_logits, data.test.labels),
-            "train_seconds": sum(epoch.train_seconds for epoch in fit.curve),
-            "evaluate_seconds": sum(epoch.evaluate_seconds for epoch in fit.curve) + fit.test_seconds,
-            "peak_memory": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
-        },
-        logits={
-            "validation_logits": fit.validation_logits,
-            "validation_labels": np.ascontiguousarray(data.validation.labels),
-            "test_logits": fit.test_logits,
-            "test_labels": np.ascontiguousarray(data.test.labels),
-        },
-        weights={
-            name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in training.model.state_dict().items()
-        }
-        if keep_weights
-        else {},
+    return CellResult(
+        cell=job.cell,
+        arm=job.arm,
+        provenance=Provenance(
+            protocol=job.protocol,
+            device=device_name(device),
+            device_type=device.type,
+            threads=job.placement.threads,
+            precision=fit.precision,
+            micro_batch=job.cell.recipe.batch_size,
+            gpu_share=job.placement.gpu_share,
+            trials_at_once=job.placement.trials_at_once,
+            versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            host=socket.gethostname(),
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+        curve=tuple(fit.curve),
+        validation_logits=fit.validation_logits,
+        validation_labels=np.ascontiguousarray(data.validation.labels),
+        test_logits=fit.test_logits,
+        test_labels=np.ascontiguousarray(data.test.labels),
+        test_accuracy=fit.test_accuracy,
+        per_class=per_class(fit.test_logits, data.test.labels),
+        calibration_error=calibration_error(fit.test_logits, data.test.labels),
+        train_seconds=sum(epoch.train_seconds for epoch in fit.curve),
+        evaluate_seconds=sum(epoch.evaluate_seconds for epoch in fit.curve) + fit.test_seconds,
+        peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
+        weights=weights_of(training.model) if job.keep_weights else None,
     )
 
 
-def _replace(file: Path, content: bytes) -> None:
-    """The file is there whole or not at all."""
-    unfinished = file.with_name(file.name + ".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(file)
+def weights_of(model: nn.Module) -> bytes:
+    """The model's state as safetensors; what a module keeps beside tensors is left out."""
+    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    # Copies, since safetensors refuses tensors that share their memory, as tied weights do.
+    return safetensors.torch.save(
+        {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    )
 
 
 def _begin(cell: Cell, data: Data, device: torch.device) -> Training:

@@ -28,11 +28,12 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.cli import console, parse, run_script
 from ablations.protocols import PROTOCOLS
-from ablations.record import Study
+from ablations.record import CellResult, Provenance, Study
 from ablations.store import Store
 from ablations.units import duration, size
 from cnnkit.data import CLASSES
 from cnnkit.errors import UserError
+from cnnkit.metrics import Epoch
 
 DATA = "made up"
 VALIDATION_IMAGES = 5_000
@@ -89,35 +90,29 @@ def write_cell(task: tuple[Path, Cell, str, float]) -> None:
         logits[part] = own.standard_normal((len(right), len(CLASSES)), dtype=np.float32)
         logits[part][np.arange(len(right)), right] += margin + common.standard_normal(len(right), dtype=np.float32)
     Store(root).write(
-        {
-            "key": cell.key,
-            "identity": cell.identity,
-            "arm": arm,
-            "provenance": {
-                "protocol": "quick", "device": "a CPU", "device_type": "cpu", "threads": 1, "precision": "bf16",
-                "micro_batch": 64, "gpu_share": 0.0, "trials_at_once": 2, "versions": {}, "host": "a-host",
-                "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:02:00+00:00",
-            },
-            "curve": [
-                {
-                    "epoch": epoch, "train_loss": 2.0 / epoch, "validation_loss": 2.0 / epoch,
-                    "validation_accuracy": top1(logits["validation"], labels["validation"]), "learning_rate": 1e-4,
-                    "train_seconds": 20.0, "evaluate_seconds": 2.0,
-                }
+        CellResult(
+            cell=cell,
+            arm=arm,
+            provenance=Provenance(
+                protocol="quick", device="a CPU", device_type="cpu", threads=1, precision="bf16", micro_batch=64,
+                gpu_share=0.0, trials_at_once=2, versions={}, host="a-host", started="2026-01-01T00:00:00+00:00",
+                finished="2026-01-01T00:02:00+00:00",
+            ),
+            curve=tuple(
+                Epoch(
+                    epoch=epoch, train_loss=2.0 / epoch, validation_loss=2.0 / epoch,
+                    validation_accuracy=top1(logits["validation"], labels["validation"]), learning_rate=1e-4,
+                    train_seconds=20.0, evaluate_seconds=2.0,
+                )
                 for epoch in range(1, cell.recipe.epochs + 1)
-            ],
-            "test_accuracy": top1(logits["test"], labels["test"]),
-            "per_class": per_class(logits["test"], labels["test"]),
-            "calibration_error": calibration_error(logits["test"], labels["test"]),
-            "train_seconds": 20.0 * cell.recipe.epochs,
-            "evaluate_seconds": 2.0 * cell.recipe.epochs,
-            "peak_memory": None,
-        },
-        logits={
-            "validation_logits": logits["validation"], "validation_labels": labels["validation"],
-            "test_logits": logits["test"], "test_labels": labels["test"],
-        },
-        weights={},
+            ),
+            validation_logits=logits["validation"], validation_labels=labels["validation"],
+            test_logits=logits["test"], test_labels=labels["test"],
+            test_accuracy=top1(logits["test"], labels["test"]), per_class=per_class(logits["test"], labels["test"]),
+            calibration_error=calibration_error(logits["test"], labels["test"]),
+            train_seconds=20.0 * cell.recipe.epochs, evaluate_seconds=2.0 * cell.recipe.epochs, peak_memory=None,
+            weights=None,
+        )
     )  # fmt: skip
 
 

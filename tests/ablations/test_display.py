@@ -32,7 +32,7 @@ def test_the_live_view_shows_what_runs_and_keeps_the_lines(cells):
         tally = Tally(total=3, finished=0, waiting=cells)
         display.update(tally)
         tally.begin(cells[0])
-        tally.running[cells[0].cell.key] = Running(cells[0], share=0.5, epoch=3, validation_accuracy=0.4321)
+        tally.running[cells[0].cell.key] = Running(cells[0], progress=0.5, epoch=3, validation_accuracy=0.4321)
         display.update(tally)
         display.live.refresh()
         tally.end(cells[0], failed=False)
@@ -51,7 +51,7 @@ def test_time_left_follows_from_the_work_that_is_done(cells, monkeypatch):
     assert tally.seconds_left() is None
     tally.begin(cells[0])
     clock[0] = 30.0
-    tally.running[cells[0].cell.key] = Running(cells[0], share=0.5)
+    tally.running[cells[0].cell.key] = Running(cells[0], progress=0.5)
     assert tally.seconds_left() == pytest.approx(150)  # half a cell of three in 30 s
     tally.end(cells[0], failed=False)
     assert tally.seconds_left() == pytest.approx(60)

@@ -2,13 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from ablations.cell import Cell, SplitSizes, key_of
 from ablations.protocols import PROTOCOLS
-from ablations.record import Failure
+from ablations.record import CellResult, Failure, Provenance
 from ablations.store import DamagedRecord, Store
 from cnnkit import ConvNetSpec, Recipe
 from cnnkit.errors import UserError
+from cnnkit.metrics import Epoch, PerClass
 
 
 @pytest.fixture
@@ -30,32 +32,25 @@ def written(store: Store, cell: Cell):
     logits = np.random.default_rng(cell.seed).normal(size=(4, 10)).astype(np.float32)
     labels = np.arange(4)
     return store.write(
-        {
-            "key": cell.key,
-            "identity": cell.identity,
-            "arm": "4 blocks",
-            "provenance": {
-                "protocol": "quick", "device": "x", "device_type": "cpu", "threads": 1, "precision": "fp32",
-                "micro_batch": 64, "gpu_share": 0.0, "trials_at_once": 2, "versions": {}, "host": "h",
-                "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00",
-            },
-            "curve": [
-                {
-                    "epoch": 1, "train_loss": 2.0, "validation_loss": 2.0, "validation_accuracy": 0.25,
-                    "learning_rate": 0.1, "train_seconds": 1.0, "evaluate_seconds": 0.5,
-                }
-            ],
-            "test_accuracy": 0.5,
-            "per_class": {"precision": [0.5], "recall": [0.5], "f1": [0.5], "support": [4]},
-            "calibration_error": 0.1,
-            "train_seconds": 1.0,
-            "evaluate_seconds": 0.5,
-            "peak_memory": None,
-        },
-        logits={
-            "validation_logits": logits, "validation_labels": labels, "test_logits": -logits, "test_labels": labels,
-        },
-        weights={"w": np.ones((2, 2), dtype=np.float32)},
+        CellResult(
+            cell=cell,
+            arm="4 blocks",
+            provenance=Provenance(
+                protocol="quick", device="x", device_type="cpu", threads=1, precision="fp32", micro_batch=64, gpu_share=0.0,
+                trials_at_once=2, versions={}, host="h", started="2026-01-01T00:00:00+00:00",
+                finished="2026-01-01T00:01:00+00:00",
+            ),
+            curve=(
+                Epoch(
+                    epoch=1, train_loss=2.0, validation_loss=2.0, validation_accuracy=0.25, learning_rate=0.1,
+                    train_seconds=1.0, evaluate_seconds=0.5,
+                ),
+            ),
+            validation_logits=logits, validation_labels=labels, test_logits=-logits, test_labels=labels,
+            test_accuracy=0.5, per_class=PerClass(precision=[0.5], recall=[0.5], f1=[0.5], support=[4]),
+            calibration_error=0.1, train_seconds=1.0, evaluate_seconds=0.5, peak_memory=None,
+            weights=save({"w": np.ones((2, 2), dtype=np.float32)}),
+        )
     )  # fmt: skip
 
 
@@ -72,7 +67,7 @@ def test_a_record_is_read_back_as_it_was_written(store):
 
 
 def test_nothing_is_left_beside_a_finished_record(store):
-    store.checkpoint(cell().key).write_text("half a cell")
+    store.write_checkpoint(cell().key, b"half a cell")
     store.write_failure(Failure(key=cell().key, arm="a", seed=0, kind="failed", sentence="it broke"), "traceback")
     written(store, cell())
     assert list((store.root / "unfinished").iterdir()) == []

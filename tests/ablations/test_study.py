@@ -9,12 +9,13 @@ from safetensors.numpy import load_file
 
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import GRIDS
+from ablations.job import Advance, BeganAnew, Checkpoint, Job
 from ablations.plan import Plan, PlannedCell, make_plan
 from ablations.protocols import PROTOCOLS, Split
 from ablations.resources import GIB, Machine
 from ablations.store import Store
 from ablations.study import Options, run
-from ablations.trial import Placement, run_cell
+from ablations.trial import result_of, run_cell
 from cnnkit import BASELINE, Recipe
 
 TINY = PROTOCOLS["smoke"].vary(
@@ -58,6 +59,10 @@ def plan_of(root: Path, data, *, arms: int, seeds: int = 1, epochs: int = 2) -> 
         for arm in varied
     ]
     return Plan(plan.study, cells, plan.data, store)
+
+
+def job(planned: PlannedCell) -> Job:
+    return Job(cell=planned.cell, arm="x", protocol="smoke")
 
 
 CPU = Machine(cores=2, memory=8 * GIB)
@@ -106,8 +111,7 @@ def test_a_trial_in_ray_gives_the_numbers_of_one_without_ray(finished, sample, t
     plan, _ = finished
     planned = plan.cells[-1]
     store = Store.open(tmp_path / "alone", data=sample.fingerprint, data_description="")
-    for _ in run_cell(planned.cell, plan.data, store, arm="x", protocol="smoke", placement=Placement()):
-        pass
+    store.write(result_of(job(planned), plan.data))
     for file in ("logits.safetensors", "weights.safetensors"):
         a = load_file(plan.store.cell_folder(planned.cell.key) / file)
         b = load_file(store.cell_folder(planned.cell.key) / file)
@@ -115,14 +119,30 @@ def test_a_trial_in_ray_gives_the_numbers_of_one_without_ray(finished, sample, t
         assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
-def test_a_damaged_checkpoint_is_thrown_away_and_the_cell_starts_anew(finished, sample, tmp_path):
+def test_a_cell_goes_on_from_any_epoch_with_the_same_numbers(finished, monkeypatch):
+    plan, _ = finished
+    monkeypatch.setattr("ablations.trial.CHECKPOINT_SECONDS", 0.0)
+    planned = plan.cells[0]
+    whole = list(run_cell(job(planned), plan.data))
+    (checkpoint,) = [news for news in whole if isinstance(news, Checkpoint)]
+    assert checkpoint.epochs == 1
+    rest = list(run_cell(job(planned), plan.data, checkpoint.state))
+    assert rest[0] == Advance(2, 0.625, whole[-1].curve[0].validation_accuracy)
+    assert np.array_equal(rest[-1].test_logits, whole[-1].test_logits)
+    assert rest[-1].weights == whole[-1].weights
+
+
+def test_short_epochs_leave_no_checkpoints(finished):
+    plan, _ = finished
+    assert not [news for news in run_cell(job(plan.cells[0]), plan.data) if isinstance(news, Checkpoint)]
+
+
+def test_a_damaged_checkpoint_is_not_used_and_the_cell_starts_anew(finished):
     plan, _ = finished
     planned = plan.cells[0]
-    store = Store.open(tmp_path / "alone", data=sample.fingerprint, data_description="")
-    store.checkpoint(planned.cell.key).write_bytes(b"PK not a checkpoint")
-    for _ in run_cell(planned.cell, plan.data, store, arm="x", protocol="smoke", placement=Placement()):
-        pass
-    assert store.read(planned.cell.key).test_accuracy == plan.store.read(planned.cell.key).test_accuracy
+    first, *_, result = run_cell(job(planned), plan.data, b"PK not a checkpoint")
+    assert isinstance(first, BeganAnew)
+    assert result.test_accuracy == plan.store.read(planned.cell.key).test_accuracy
 
 
 def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path, sample):

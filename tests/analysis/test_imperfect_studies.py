@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from ablations.record import Claim, Failure, _write_json
-from ablations.store import Store
+from ablations.cell import Cell
+from ablations.record import CellResult, Claim, Failure, Record
+from ablations.store import Store, _write_json
 from analysis import report, tables
 from analysis.effects import effect_table, remarks, seed_differences
 from analysis.results import Results, load
@@ -37,6 +39,14 @@ ARMS = ["2 blocks", "3 blocks", "4 blocks", "5 blocks", "6 blocks"]
 SEEDS = [0, 1, 2]
 
 Lost = set[tuple[str, int]]  # arms and seeds
+
+
+def result_in(folder: Path) -> CellResult:
+    """What the run of a recorded cell returned, its weights left out."""
+    record = Record.model_validate_json((folder / "record.json").read_bytes())
+    same = {name: getattr(record, name) for name in vars(record) if name in CellResult.__dataclass_fields__}
+    logits = load_file(folder / "logits.safetensors")
+    return CellResult(cell=Cell.model_validate(record.identity), weights=None, **{**same, **logits})
 
 
 class Copy:
@@ -85,10 +95,9 @@ class Copy:
     def train_on(self, arm: str, seed: int, **provenance: str) -> Lost:
         """As if the cell had been trained elsewhere: its record written anew, with a seal of its own."""
         folder = self.folder(arm, seed)
-        record = json.loads((folder / "record.json").read_text())
-        logits = load_file(folder / "logits.safetensors")
+        result = result_in(folder)
         shutil.rmtree(folder)
-        self.store.write({**record, "provenance": {**record["provenance"], **provenance}}, logits, {})
+        self.store.write(replace(result, provenance=result.provenance.model_copy(update=provenance)))
         return set()
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
@@ -273,11 +282,10 @@ def ahead(copy: Copy, arm: str) -> None:
     """Gives an arm the right answer to every image, so that it would be better."""
     for seed in SEEDS:
         folder = copy.folder(arm, seed)
-        record = json.loads((folder / "record.json").read_text())
-        logits = load_file(folder / "logits.safetensors")
-        logits["test_logits"] = np.eye(10, dtype=np.float32)[logits["test_labels"]]
+        result = result_in(folder)
+        right = np.eye(10, dtype=np.float32)[result.test_labels]
         shutil.rmtree(folder)
-        copy.store.write({**record, "test_accuracy": 1.0}, logits, {})
+        copy.store.write(replace(result, test_logits=right, test_accuracy=1.0))
 
 
 @pytest.mark.parametrize(

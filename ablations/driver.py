@@ -1,0 +1,137 @@
+"""The one place that writes results: hands out cells, hears what their runs say, and keeps records. Knows nothing of Ray."""
+
+import time
+from collections.abc import Callable
+
+from ablations.agenda import Agenda
+from ablations.display import Display, Running, Tally
+from ablations.job import Advance, BeganAnew, Checkpoint, Failed, Job, News, Placement
+from ablations.plan import TUNING_SEED, Plan, PlannedCell
+from ablations.record import CellResult, Failure, Record
+from ablations.store import Store
+from ablations.units import duration
+
+SIGN_OF_LIFE_SECONDS = 30.0
+"""How often the claims of cells that are being trained are renewed."""
+
+
+class Driver:
+    """A study's ledger while it runs. Errors of the results folder (OSError) pass through all methods."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        agenda: Agenda,
+        display: Display,
+        place: Callable[[PlannedCell], Placement],
+        *,
+        keep_weights: bool,
+    ) -> None:
+        assert plan.store is not None
+        self.plan, self.agenda, self.display, self.place = plan, agenda, display, place
+        self.store: Store = plan.store
+        self.keep_weights = keep_weights
+        self.tally = Tally(
+            total=len(plan.cells), finished=len(plan.cells) - len(plan.missing), waiting=list(agenda.waiting)
+        )
+        self._renewed = time.monotonic()
+        self._said_that_it_waits = False
+
+    def next_job(self) -> tuple[PlannedCell, Job, bytes | None] | None:
+        """The next cell and its newest checkpoint; None where there is nothing to do just now."""
+        planned = self.agenda.take()
+        for elsewhere in self.agenda.finished_elsewhere:
+            self.tally.finish_elsewhere(elsewhere)
+        self.agenda.finished_elsewhere.clear()
+        if planned is None:
+            if self.agenda.waiting and not self.agenda.handed_out and not self._said_that_it_waits:
+                self._said_that_it_waits = True
+                count = len(self.agenda.waiting)
+                self.display.line(
+                    f"waiting for {count} cell{'s' * (count > 1)} that another study on this results folder is training"
+                )
+            return None
+        job = Job(
+            cell=planned.cell,
+            arm=planned.arm.name,
+            protocol=self.plan.study.protocol,
+            placement=self.place(planned),
+            keep_weights=self.keep_weights,
+        )
+        return planned, job, self.store.read_checkpoint(planned.cell.key)
+
+    def begin(self, planned: PlannedCell) -> None:
+        """A process has the cell."""
+        self.tally.begin(planned)
+        self.display.update(self.tally)
+
+    def hear(self, planned: PlannedCell, news: News) -> None:
+        """Keeps what a run says."""
+        key = planned.cell.key
+        match news:
+            case Advance():
+                self.tally.running[key] = Running(planned, news.progress, news.epoch, news.validation_accuracy)
+            case Checkpoint():
+                self.store.write_checkpoint(key, news.state)
+            case BeganAnew():
+                self.display.line(f"{planned.name}: {news.reason}; the cell starts anew")
+            case CellResult():
+                record = self.store.write(news)
+                self._end(planned, f"{self._accuracies(planned, record)}, {_seconds(record)}", failed=False)
+        self.renew()
+        self.display.update(self.tally)
+
+    def fail(self, planned: PlannedCell, end: Failed) -> None:
+        """Keeps why a cell left no result; it is not tried again in this run, unless memory was short."""
+        if end.kind == "out of memory":
+            self.lose(planned, end.log, short_of_memory=True)
+            return
+        failure = Failure(
+            key=planned.cell.key,
+            arm=planned.arm.name,
+            seed=planned.cell.seed,
+            kind=end.kind,
+            sentence=end.sentence,
+            epoch=end.epoch,
+        )
+        file = self.store.write_failure(failure, end.log)
+        self._end(planned, f"{end.kind}: {end.sentence} (log: {file})", failed=True)
+        self.display.update(self.tally)
+
+    def lose(self, planned: PlannedCell, log: str, *, short_of_memory: bool) -> None:
+        """A cell's process is gone: it goes on from its checkpoint elsewhere, or fails where it has died too often."""
+        if self.agenda.requeue(planned, short_of_memory=short_of_memory):
+            self.tally.requeue(planned)
+            if short_of_memory:
+                self.display.line(f"{planned.name}: out of memory; it is tried once more, alone")
+            self.display.update(self.tally)
+            return
+        sentence = (
+            "out of memory, also without other cells beside it"
+            if short_of_memory
+            else "its process died each time that it was started (out of memory, perhaps)"
+        )
+        self.fail(planned, Failed("failed", sentence, log or sentence))
+
+    def renew(self) -> None:
+        """Says now and then to other studies that this one is alive."""
+        if time.monotonic() - self._renewed > SIGN_OF_LIFE_SECONDS:
+            self._renewed = time.monotonic()
+            self.agenda.touch()
+
+    def _end(self, planned: PlannedCell, text: str, *, failed: bool) -> None:
+        self.agenda.close(planned)
+        self.tally.end(planned, failed=failed)
+        left = self.tally.seconds_left()
+        rest = f"; about {duration(left)} left" if left and (self.tally.running or self.tally.waiting) else ""
+        self.display.line(f"[{self.tally.finished}/{self.tally.total}] {planned.name}: {text}{rest}")
+
+    def _accuracies(self, planned: PlannedCell, record: Record) -> str:
+        validation = f"validation {record.curve[-1].validation_accuracy:.2%}"
+        if planned.cell.seed == TUNING_SEED:  # who chooses by validation does not look at the test images
+            return validation
+        return f"{validation}, test {record.test_accuracy:.2%}"
+
+
+def _seconds(record: Record) -> str:
+    return duration(record.train_seconds + record.evaluate_seconds)

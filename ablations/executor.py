@@ -1,0 +1,153 @@
+"""Has a driver's cells trained by Ray Tune, on this machine or on a cluster.
+
+The ledger is the driver's: Tune asks for the next cell when it has room, its own experiment state is thrown away, and what a
+cell says and leaves comes back through Ray's object store. So nodes share no folder.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from ablations.driver import Driver
+from ablations.job import Failed
+from ablations.plan import PlannedCell
+from ablations.session import StopOnRequest, Trial, short_temporary_folder, tune
+from ablations.trainable import NEWS, PARCEL, CellTrial, Parcel
+
+MEMORY_WAS_SHORT = ("low on memory", "memory_usage_threshold", "OutOfMemoryError")
+"""What Ray says where its memory monitor has ended a process."""
+
+Request = Callable[[PlannedCell], tune.PlacementGroupFactory]
+
+
+class Handout(Searcher):
+    """Gives Tune the next cell when there is room for one, so that no cell is claimed long before it is trained."""
+
+    def __init__(self, watch: "Watch", at_once: int) -> None:
+        super().__init__()
+        self.watch, self.at_once = watch, at_once
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as the callback's
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        driver, stopper = self.watch.driver, self.watch.stopper
+        if driver.agenda.is_over or stopper.stop_all():
+            return Searcher.FINISHED
+        started = len(driver.tally.running)
+        starting = len(driver.agenda.handed_out) - started
+        # One waits for the next place; at the beginning all that fit start together.
+        if starting >= max(1, self.at_once - started):
+            return None
+        with self.watch.errors_end_the_study():
+            job = driver.next_job()
+            return None if job is None else {PARCEL: Parcel(*job)}
+        return Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        pass
+
+
+class Watch(tune.Callback):
+    """Tells the driver what Tune's trials say."""
+
+    def __init__(self, driver: Driver, stopper: StopOnRequest) -> None:
+        self.driver, self.stopper = driver, stopper
+        self.error: Exception | None = None
+        """Why results cannot be kept any longer."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore that is never asked for
+
+    @contextlib.contextmanager
+    def errors_end_the_study(self) -> Iterator[None]:
+        """An error of the driver's ends the study by the front door; through Tune it would be a traceback in a string."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+            self.stopper.ended = True
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        parcel: Parcel = trial.config[PARCEL]
+        parcel.unpack()
+        self.driver.begin(parcel.planned)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        planned = trial.config[PARCEL].planned
+        news = result.pop(NEWS)  # Tune keeps the rest of a trial's last result until the study's end
+        with self.errors_end_the_study():
+            if isinstance(news, Failed):
+                self.driver.fail(planned, news)
+            else:
+                self.driver.hear(planned, news)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        file = Path(trial.error_file) if trial.error_file else None
+        log = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
+        with self.errors_end_the_study():
+            self.driver.lose(
+                trial.config[PARCEL].planned, log, short_of_memory=any(words in log for words in MEMORY_WAS_SHORT)
+            )
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        with self.errors_end_the_study():
+            self.driver.renew()
+
+
+def train(
+    driver: Driver, stopper: StopOnRequest, request: Request, *, at_once: int, search_paths: tuple[str, ...]
+) -> None:
+    """Until the driver's agenda is over or a stop is requested. The images go to the trials once, through the object store.
+
+    Args: request: the resources of a cell's trial. at_once: about how many trials the cluster can run side by side.
+    Raises: OSError: the results folder cannot be written.
+    """
+    watch = Watch(driver, stopper)
+    trainable = tune.with_parameters(CellTrial, data=driver.plan.data, search_paths=search_paths)
+    scratch = Path(tempfile.mkdtemp(prefix="ablations-tune-", dir=short_temporary_folder()))
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, lambda config: request(config[PARCEL].planned)),
+        tune_config=tune.TuneConfig(
+            search_alg=Handout(watch, at_once),
+            num_samples=-1,  # the handout says when it is over
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=str(scratch),
+            verbose=0,
+            stop=stopper,
+            callbacks=[watch],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),  # the driver hands a lost cell out again
+        ),
+    )
+    try:
+        tuner.fit()
+    except KeyboardInterrupt:
+        stopper.requested = True
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        driver.agenda.release()
+    if watch.error is not None:
+        raise watch.error
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.config[PARCEL]}-{trial.trial_id}"
