@@ -25,6 +25,7 @@ from cnnkit.augment import augment, draw, to_input, to_unit
 from cnnkit.data import Data
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict, top1
+from cnnkit.graphs import Graphed
 from cnnkit.metrics import Epoch
 from cnnkit.recipe import Precision, Recipe
 from cnnkit.seeds import derive, generator
@@ -103,7 +104,8 @@ class Fit:
 class Training:
     """A run, an update at a time. `fit` is the short way.
 
-    Args: image_size: height and width of the network's input, in pixels.
+    Args: image_size: height and width of the network's input, in pixels. cuda_graphs: on a GPU, launch an update's
+        kernels together (`cnnkit.graphs`); the numbers are the same.
     Raises: UserError: timm knows no such optimizer.
     """
 
@@ -116,6 +118,7 @@ class Training:
         image_size: int,
         seed: int,
         device: torch.device | str = "cpu",
+        cuda_graphs: bool = False,
     ) -> None:
         configure_arithmetic()
         self.device = torch.device(device)
@@ -129,6 +132,8 @@ class Training:
         self.optimizer = _optimizer(self.model, recipe)
         self.scheduler = _scheduler(self.optimizer, recipe, len(self.batches))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        graphed = cuda_graphs and self.device.type == "cuda"
+        self._graphed = Graphed(self._passes, self.model, full_batch=recipe.batch_size) if graphed else None
         self.curve: list[Epoch] = []
         self._validation_logits: np.ndarray | None = None
 
@@ -181,16 +186,21 @@ class Training:
         yield Progress(epoch, len(self.batches), len(self.batches))
 
     def _update(self, chosen: Tensor, uniforms: Tensor) -> Tensor:
-        """One update; returns the batch's loss, still on the device."""
+        """One update; returns the batch's loss, still on the device and valid until the next update."""
+        loss = self._graphed(chosen, uniforms) if self._graphed else self._passes(self.model, chosen, uniforms)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss
+
+    def _passes(self, model: nn.Module, chosen: Tensor, uniforms: Tensor) -> Tensor:
+        """Forward and backward pass of an update; returns the batch's loss and leaves the gradients in `model`."""
         inputs = to_input(augment(to_unit(self.images[chosen]), uniforms, self.recipe.augmentation), self.image_size)
         autocast = AUTOCAST[self.precision]
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
-            logits = self.model(inputs)
+            logits = model(inputs)
         loss = F.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=self.recipe.label_smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
         return loss.detach()
 
     def predict(self, images: Tensor) -> np.ndarray:
@@ -272,13 +282,14 @@ def fit(
     image_size: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    cuda_graphs: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Fit:
-    """Trains `model` in place and evaluates it.
+    """Trains `model` in place and evaluates it; the arguments are `Training`'s.
 
     Raises: Diverged: the loss is not finite. UserError: an unknown optimizer.
     """
-    training = Training(model, recipe, data, image_size=image_size, seed=seed, device=device)
+    training = Training(model, recipe, data, image_size=image_size, seed=seed, device=device, cuda_graphs=cuda_graphs)
     for progress in training.run():
         if on_progress is not None:
             on_progress(progress)
