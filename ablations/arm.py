@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
@@ -117,14 +118,10 @@ class Arm(Spec):
         """The fields that differ from another arm's, with this arm's values: those of the spec, and of the recipe without
         its name (`epochs`, `augmentation.flip`). Of a network of the user's own, its factory and arguments.
         """
-        mine, its = self._fields(), other._fields()
-        return {field: value for field, value in mine.items() if field not in its or its[field] != value}
-
-    def _fields(self) -> dict[str, Any]:
-        recipe = self.recipe.model_dump(mode="json", exclude={"augmentation"})
-        augmentation = self.recipe.augmentation.model_dump(mode="json")
-        dotted = {f"augmentation.{field}": value for field, value in augmentation.items()}
-        return {**self.spec.model_dump(mode="json", exclude={"source"}), **recipe, **dotted}
+        mine, its = (
+            flat_fields(arm.spec.model_dump(mode="json"), arm.recipe.model_dump(mode="json")) for arm in (self, other)
+        )
+        return differing(mine, its)
 
     def _beside(
         self, name: str, levels: dict[str, Level], spec: ConvNetSpec | ModuleSpec, recipe: dict[str, Any] | None
@@ -132,3 +129,15 @@ class Arm(Spec):
         arm = Arm(name=name, spec=spec, recipe=self.recipe.vary(**(recipe or {})), levels=levels)
         same = self.is_baseline and (arm.spec, arm.recipe) == (self.spec, self.recipe)
         return arm.model_copy(update={"is_baseline": same})
+
+
+def flat_fields(spec: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of an arm's spec and recipe, given as JSON, under one name each; the hash of a source file is left out."""
+    augmentation = {f"augmentation.{field}": value for field, value in recipe.get("augmentation", {}).items()}
+    together = {**spec, **recipe, **augmentation}
+    return {field: value for field, value in together.items() if field not in ("source", "augmentation")}
+
+
+def differing(fields: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `fields` that `others` has not, or has with another value."""
+    return {field: value for field, value in fields.items() if field not in others or others[field] != value}

@@ -9,15 +9,19 @@ from pydantic import NonNegativeInt
 
 from ablations.arm import Arm
 from cnnkit.recipe import NUMERICS, Recipe
-from cnnkit.spec import ConvNetSpec, ModuleSpec, Spec
+from cnnkit.spec import ConvNetSpec, ModuleSpec, Spec, Stored
 
 
-class SplitSizes(Spec):
+class SplitSizes(Stored):
     """How many images the cell was trained, validated and tested on."""
 
     train: int
     validation: int
     test: int
+
+    def passes(self, epochs: int) -> int:
+        """Forward passes of one image in a cell: in training, a backward pass counted as two, and in every evaluation."""
+        return 3 * epochs * self.train + epochs * self.validation + self.test
 
 
 class Cell(Spec):

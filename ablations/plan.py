@@ -12,7 +12,7 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
-from ablations.record import Command, Study
+from ablations.record import ArmEntry, Command, Study, StudyCell
 from ablations.store import Store
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES, Data
@@ -38,8 +38,7 @@ class PlannedCell:
     @property
     def passes(self) -> int:
         """Forward passes of one image in training (backward counts as two) and in every evaluation."""
-        recipe, split = self.cell.recipe, self.cell.split
-        return 3 * recipe.epochs * split.train + recipe.epochs * split.validation + split.test
+        return self.cell.split.passes(self.cell.recipe.epochs)
 
     @property
     def work(self) -> int:
@@ -52,10 +51,20 @@ class Plan:
     """A study that is about to run, or that a dry run shows."""
 
     study: Study
+    arms: list[Arm]
+    """Of the study, of which its manifest keeps what reading needs."""
+    command: Command
+    """The run of the study that this is."""
     cells: list[PlannedCell]
+    """Those that this run is to train, where a shard is not all of the study."""
     data: Data
     store: Store | None
     """None for a dry run on a results folder that does not exist yet."""
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm that the others are compared with."""
+        return next(arm for arm in self.arms if arm.is_baseline)
 
     def is_finished(self, planned: PlannedCell) -> bool:
         return self.store is not None and self.store.is_finished(planned.cell.key)
@@ -125,29 +134,38 @@ def make_plan(
     }
     if told_apart:
         name += "-" + hashlib.blake2b(json.dumps(told_apart, sort_keys=True).encode(), digest_size=3).hexdigest()
-    earlier = store.study(name) if store is not None else None
-    if earlier is not None and earlier.arms != arms:
-        # The grid's own text has changed: the old arms' cells stay, the study goes on with the new arms.
-        earlier = earlier.model_copy(update={"seeds": 0})
     finished = sum(store is not None and store.is_finished(planned.cell.key) for planned in cells)
     command = Command(time=now, arguments=arguments, seeds=len(seeds), finished_before=finished)
+    baseline = next(arm for arm in arms if arm.is_baseline)
     study = Study(
         name=name,
         grid=grid_name,
         question=(grid.__doc__ or "").strip().splitlines()[0],
         protocol=protocol.name,
         protocol_changes=changed,
-        arms=arms,
-        seeds=max(len(seeds), earlier.seeds if earlier else 0),
-        data=data.fingerprint,
-        data_source=data.source,
-        data_description=used.describe(),
+        arms=[entry_of(arm, baseline, split) for arm in arms],
+        seeds=len(seeds),
+        cells=[StudyCell(arm=p.arm.name, seed=p.cell.seed, key=p.cell.key) for p in cells],
+        data=used.description,
         split=split,
-        commands=[*(earlier.commands if earlier else []), command],
         tuned=tuned or {},
-        costs={arm.name: cost(arm.spec) for arm in arms},
     )
-    return Plan(study, cells, used, store)
+    return Plan(study, arms, command, cells, used, store)
+
+
+def entry_of(arm: Arm, baseline: Arm, split: SplitSizes) -> ArmEntry:
+    """What a manifest keeps of an arm."""
+    return ArmEntry(
+        name=arm.name,
+        is_baseline=arm.is_baseline,
+        levels=arm.levels,
+        changes=arm.changes_from(baseline),
+        spec=arm.spec.model_dump(mode="json"),
+        recipe=arm.recipe.model_dump(mode="json"),
+        epochs=arm.recipe.epochs,
+        passes=split.passes(arm.recipe.epochs),
+        costs=cost(arm.spec),
+    )
 
 
 def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
@@ -199,17 +217,17 @@ def tuning_plan(
     Raises: UserError: a value does not suit the field.
     """
     candidates: dict[str, list[tuple[Any, PlannedCell]]] = {}
-    for arm in plan.study.arms:
+    for arm in plan.arms:
         for value in values:
             try:
                 tried = arm.model_copy(update={"recipe": arm.recipe.vary(**{field: value})})
             except ValidationError as error:
                 raise UserError(f"--tune {field}: {one_sentence(error)}") from error
             named = tried.model_copy(update={"name": f"{arm.name} ({field} {value})", "is_baseline": False})
-            cell = Cell.of(named, data=plan.study.data, split=plan.study.split, seed=TUNING_SEED)
+            cell = Cell.of(named, data=plan.study.data.fingerprint, split=plan.study.split, seed=TUNING_SEED)
             candidates.setdefault(arm.name, []).append((getattr(tried.recipe, field), PlannedCell(named, cell)))
     cells = [planned for tried in candidates.values() for _, planned in tried]
-    return Plan(plan.study, cells, plan.data, store), candidates
+    return replace(plan, cells=cells, store=store), candidates
 
 
 def chosen_values(

@@ -1,18 +1,23 @@
 """What a study and its cells leave behind, as types: records, failures, manifests. Knows neither Ray nor torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
-from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from cnnkit.cost import Cost
+from cnnkit.description import DataDescription
 from cnnkit.metrics import Epoch, PerClass
 from cnnkit.spec import Stored
 
 FORMAT = 1
+"""Of a results folder and of its records."""
+MANIFEST_FORMAT = 2
+"""Of a study's manifest. Earlier ones are read by `ablations.earlier_manifests`."""
+StoredLevel = str | bool | int | float
+"""An `ablations.arm.Level`, whatever a level was allowed to be when it was written."""
 Part = Literal["validation", "test"]
 
 
@@ -136,36 +141,76 @@ class Command(Stored):
     """Cells of the study that were finished when the command began: seeds added after looking show here."""
 
 
-class Study(Stored):
-    """The manifest of a study: which cells it consists of, and why."""
+class ArmEntry(Stored):
+    """An arm as a manifest keeps it: what reading needs, so that no network and no recipe has to be made again."""
 
-    format: int = FORMAT
     name: str
-    grid: str
-    question: str
-    protocol: str
-    protocol_changes: dict[str, Any]
-    """Fields of the protocol that the command line changed."""
-    arms: list[Arm]
-    seeds: int
-    data: str
-    data_source: str
-    data_description: str
-    split: SplitSizes
-    commands: list[Command]
-    tuned: dict[str, dict[str, Any]] = {}
-    """Fields of the recipe that were chosen for an arm by validation accuracy, by the arm's name."""
-    costs: dict[str, Cost] = {}
-    """What each arm costs, by its name: reading a study needs no network of the user's own to be built again. Empty in
-    the manifests of earlier versions."""
+    is_baseline: bool
+    levels: dict[str, StoredLevel] = {}
+    """The level of each factor of the grid."""
+    changes: dict[str, Any] = {}
+    """Fields that differ from the baseline's, with this arm's values, as `Arm.changes_from`."""
+    spec: dict[str, Any]
+    """The network's spec as JSON. Reading never parses it: another version's fields do no harm."""
+    recipe: dict[str, Any]
+    """How it is trained, as JSON; likewise."""
+    epochs: int
+    """Of its training."""
+    passes: int
+    """Forward passes of one image that a cell takes, a backward pass counted as two."""
+    costs: Cost | None = None
+    """What its network costs; None where it is not known."""
 
     @property
-    def baseline(self) -> Arm:
+    def work(self) -> int | None:
+        """Multiply-adds of a whole cell; None where they are not known."""
+        return None if self.costs is None else self.passes * self.costs.multiply_adds
+
+
+class StudyCell(Stored):
+    """A cell of a study: where the result of an arm and a seed is found."""
+
+    arm: str
+    seed: int
+    key: str
+
+
+class Study(Stored):
+    """The manifest of a study: which cells it consists of, and all that reading them needs."""
+
+    format: int = MANIFEST_FORMAT
+    name: str
+    """Of its folder."""
+    grid: str
+    """What the grid is called, by its author."""
+    question: str
+    protocol: str
+    protocol_changes: dict[str, Any] = {}
+    """Fields of the protocol that the command line changed."""
+    arms: list[ArmEntry]
+    seeds: int
+    """Largest number of seeds of an arm."""
+    cells: list[StudyCell]
+    """A whole seed before the next."""
+    data: DataDescription
+    split: SplitSizes
+    tuned: dict[str, dict[str, Any]] = {}
+    """Fields of the recipe that were chosen for an arm by validation accuracy, by the arm's name."""
+
+    @property
+    def baseline(self) -> ArmEntry:
         """The arm that the others are compared with."""
         return next(arm for arm in self.arms if arm.is_baseline)
 
-    @property
-    def seeds_added_after_looking(self) -> bool:
-        """Whether seeds were added by a command that found finished cells of fewer seeds."""
-        counts = [command.seeds for command in self.commands if command.finished_before or command is self.commands[0]]
-        return any(later > earlier for earlier, later in pairwise(counts))
+
+def seeds_added_after_looking(commands: Sequence[Command]) -> bool:
+    """Whether a command of a study asked for more seeds than any before it when there were finished cells to look at.
+
+    Args: commands: in the order of their times.
+    """
+    most = 0
+    for place, command in enumerate(commands):
+        if place and command.finished_before and command.seeds > most:
+            return True
+        most = max(most, command.seeds)
+    return False

@@ -66,7 +66,7 @@ def statement(
 ) -> list[tuple[str, str]]:
     """Headed lines: what will be trained, how, on what, how long it takes, and what it can show at best."""
     study, missing = plan.study, plan.missing
-    spec, recipe = study.baseline.spec, study.baseline.recipe
+    spec, recipe = plan.baseline.spec, plan.baseline.recipe
     of_shard = f", shard {shard}" if shard else ""
     cpu = cpu_plan(spec, recipe, cores=machine.cores, memory=machine.memory)
     known = pace(plan, machine, cpu)
@@ -86,7 +86,7 @@ def statement(
         ("question", study.question),
         (
             "cells",
-            f"{len(study.arms)} arms x {study.commands[-1].seeds} seeds{of_shard} = {len(plan.cells)}: "
+            f"{len(study.arms)} arms x {plan.command.seeds} seeds{of_shard} = {len(plan.cells)}: "
             f"{len(plan.cells) - len(missing)} finished, {len(missing)} to train",
         ),
         (
@@ -94,7 +94,7 @@ def statement(
             f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {recipe.epochs} epochs, batch "
             f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
         ),
-        ("data", study.data_description + ("" if plan.data.source == "sample" else f" from {plan.data.path}")),
+        ("data", study.data.text + ("" if plan.data.source == "sample" else f" from {plan.data.path}")),
         ("machine", where),
         ("time", time),
         ("disk", size(expected_bytes(missing), "B")),
@@ -113,7 +113,7 @@ def table_of_arms(plan: Plan) -> Table:
     table.add_column("arm", no_wrap=True)
     for column in ("parameters", "head", "mult-adds", "field", "memory", "done", "missing"):
         table.add_column(column, justify="right", no_wrap=True)
-    for arm in plan.study.arms:
+    for arm in plan.arms:
         cells = [planned for planned in plan.cells if planned.arm.name == arm.name]
         finished = sum(plan.is_finished(planned) for planned in cells)
         costs = cost(arm.spec)

@@ -6,7 +6,8 @@
     ROOT/cells/KEY/weights.safetensors    the last epoch's weights
     ROOT/unfinished/KEY/            checkpoint of a cell that is being trained, and which process has it
     ROOT/failed/KEY.json, KEY.log   why a cell failed, and the traceback
-    ROOT/studies/NAME/study.json    the manifest: question, arms, seeds, commands
+    ROOT/studies/NAME/study.json    the manifest: question, arms, cells, what the data is
+    ROOT/studies/NAME/commands/     one file for each run of the study, so that copies of shards lose none
 
 A cell's folder appears by a rename, so a cell is complete or not there. Records are read as if a stranger had written
 them: JSON and safetensors only (no pickle), every name checked, every file's hash compared.
@@ -30,9 +31,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ablations.cell import key_of
-from ablations.record import FORMAT, CellResult, Claim, Failure, Part, Record, Root, Study
+from ablations.earlier_manifests import upgraded
+from ablations.record import FORMAT, MANIFEST_FORMAT, CellResult, Claim, Command, Failure, Part, Record, Root, Study
 from cnnkit.errors import UserError
-from cnnkit.spec import one_sentence
+from cnnkit.spec import Stored, one_sentence
 
 KEY = re.compile(r"[0-9a-f]{20}")
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
@@ -314,23 +316,63 @@ class Store:
         return sorted(file.parent.name for file in (self.root / "studies").glob("*/study.json"))
 
     def write_study(self, study: Study) -> None:
-        """Writes or replaces a study's manifest."""
+        """Writes or replaces a study's manifest. Commands that an earlier format kept in it become files."""
         folder = self.study_folder(study.name)
         folder.mkdir(parents=True, exist_ok=True)
+        for command in (self._manifest(study.name) or (None, []))[1]:
+            self.write_command(study.name, command)
         _write_json(folder / "study.json", study)
 
     def study(self, name: str) -> Study | None:
-        """A study's manifest, or None where there is no such study.
+        """A study's manifest, or None where there is no such study. Nothing is imported, built or called for it.
 
-        Raises: UserError: the manifest is damaged.
+        Raises: UserError: the manifest is damaged, or of a later version.
         """
+        manifest = self._manifest(name)
+        return None if manifest is None else manifest[0]
+
+    def write_command(self, name: str, command: Command) -> None:
+        """Keeps one run of a study, under a name that its content gives."""
+        folder = self.study_folder(name) / "commands"
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.blake2b(command.model_dump_json().encode(), digest_size=6).hexdigest()
+        _write_json(folder / f"{re.sub('[^0-9T]', '', command.time)[:15]}-{digest}.json", command)
+
+    def commands(self, name: str) -> list[Command]:
+        """The runs of a study by time, those of copies and shards among them. A file that cannot be read is left out.
+
+        Raises: UserError: the manifest is damaged, or of a later version.
+        """
+        found = {command.model_dump_json(): command for command in (self._manifest(name) or (None, []))[1]}
+        for file in (self.study_folder(name) / "commands").glob("*.json"):
+            with contextlib.suppress(DamagedRecord, OSError):
+                command = _parse(Command, file)
+                found[command.model_dump_json()] = command
+        return sorted(found.values(), key=lambda command: command.time)
+
+    def _manifest(self, name: str) -> tuple[Study, list[Command]] | None:
         file = self.study_folder(name) / "study.json"
         if not file.is_file():
             return None
         try:
-            return _parse(Study, file)
+            written_in = _parse(_Format, file).format
+            if written_in > MANIFEST_FORMAT:
+                raise UserError(f"{file} was written by a newer version (format {written_in}); update this software")
+            return upgraded(file.read_bytes()) if written_in == 1 else (_parse(Study, file), [])
+        except ValidationError as error:
+            raise _unusable(DamagedRecord(f"{file}: {one_sentence(error)}")) from error
         except DamagedRecord as error:
-            raise UserError(f"{error}; move it away and run the study's command again") from error
+            raise _unusable(error) from error
+
+
+class _Format(Stored):
+    """Of a manifest, before it is known what else stands in it."""
+
+    format: int
+
+
+def _unusable(error: DamagedRecord) -> UserError:
+    return UserError(f"{error}; move it away and run the study's command again")
 
 
 def _is_alive(process: int) -> bool:

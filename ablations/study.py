@@ -56,7 +56,7 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
     if missing:
         for planned in missing:
             store.forget_failure(planned.cell.key)
-        baseline = plan.study.baseline
+        baseline = plan.baseline
         cpu = cpu_plan(baseline.spec, baseline.recipe, cores=options.machine.cores, memory=options.machine.memory)
         with (
             display,

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablations.arm import Arm, Level
+from ablations.arm import Level
+from ablations.record import ArmEntry
 from ablations.units import counted
 from analysis.effects import Correct, points
 from analysis.statistics import PairedEffect, holm, interaction
@@ -33,7 +34,7 @@ ACCURACIES = (
 class Design:
     """Arms that cross two or more factors: every combination of levels is one arm."""
 
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmEntry, ...]
     levels: dict[str, tuple[Level, ...]]
     """Of each factor: numbers from low to high, others in the grid's order."""
     references: dict[str, Level]
@@ -86,20 +87,20 @@ def in_words(level: Level) -> str:
     return f"{level:.6g}" if isinstance(level, float) else str(level)
 
 
-def design(arms: Sequence[Arm]) -> Design | None:
+def design(arms: Sequence[ArmEntry]) -> Design | None:
     """The full crossing that arms with the same factors form, the largest if there are several; None if there is none.
 
     Arms with no levels or with other factors stay out of it, such as a baseline beside the design. No crossing: a single
     factor, a factor with one level, a combination that no arm or more than one arm has.
     """
-    by_factors: dict[frozenset[str], list[Arm]] = {}
+    by_factors: dict[frozenset[str], list[ArmEntry]] = {}
     for arm in arms:
         by_factors.setdefault(frozenset(arm.levels), []).append(arm)
     crossings = [crossing for group in by_factors.values() if (crossing := _crossing(group))]
     return max(crossings, key=lambda crossing: len(crossing.arms), default=None)
 
 
-def _crossing(arms: Sequence[Arm]) -> Design | None:
+def _crossing(arms: Sequence[ArmEntry]) -> Design | None:
     levels = {factor: _ordered([arm.levels[factor] for arm in arms]) for factor in arms[0].levels}
     combined = {tuple(arm.levels[factor] for factor in levels) for arm in arms}
     complete = len(combined) == len(arms) == math.prod(map(len, levels.values()))
@@ -115,7 +116,7 @@ def _ordered(levels: Sequence[Level]) -> tuple[Level, ...]:
     return tuple(sorted(numbers)) if len(numbers) == len(distinct) else distinct
 
 
-def factor_effects(arms: Sequence[Arm], correct: Correct) -> pd.DataFrame:
+def factor_effects(arms: Sequence[ArmEntry], correct: Correct) -> pd.DataFrame:
     """Main effects, a row for each level but its factor's reference, then interactions of two factors, a row for each pair.
 
     Columns: kind (main, interaction), factor, level, reference (in words; on and off for what is switched); for an
@@ -214,7 +215,7 @@ def _found(effect: PairedEffect, others: str) -> str:
     return f"{points(effect.delta, sign=True)} points{interval}{averaged}, {effect.reason or counted(effect.n_seeds, 'seed')}"
 
 
-def factor_accuracies(arms: Sequence[Arm], correct: Correct) -> pd.DataFrame:
+def factor_accuracies(arms: Sequence[ArmEntry], correct: Correct) -> pd.DataFrame:
     """Test accuracies that the interactions of `factor_effects` come from: by pair of factors, a level of each, and seed.
 
     Columns: factor, level, other_factor, other_level (in words, in the design's order), averaged_over (the remaining
@@ -231,7 +232,7 @@ def factor_accuracies(arms: Sequence[Arm], correct: Correct) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(ACCURACIES))
 
 
-def _accuracy_rows(crossed: Design, baseline: Arm, correct: Correct) -> list[dict[str, Any]]:
+def _accuracy_rows(crossed: Design, baseline: ArmEntry, correct: Correct) -> list[dict[str, Any]]:
     seeds = crossed.shared_seeds(correct)
     rows: list[dict[str, Any]] = []
     for factor, other in crossed.pairs if seeds else []:
@@ -254,11 +255,10 @@ def _accuracy_rows(crossed: Design, baseline: Arm, correct: Correct) -> list[dic
     return rows
 
 
-def repeated_changes(arms: Sequence[Arm], tuned: Collection[str] = ()) -> list[str]:
+def repeated_changes(arms: Sequence[ArmEntry], tuned: Collection[str] = ()) -> list[str]:
     """Fields in which more than one arm differs from the baseline: none where each arm makes a change of its own.
 
     Args: arms: the baseline among them. tuned: fields of the recipe that were chosen for each arm, which do not count.
     """
-    baseline = next(arm for arm in arms if arm.is_baseline)
-    times = Counter(field for arm in arms for field in arm.changes_from(baseline) if field not in tuned)
+    times = Counter(field for arm in arms for field in arm.changes if field not in tuned)
     return [field for field, count in times.items() if count > 1]

@@ -2,8 +2,7 @@
 
 from importlib.metadata import version
 
-from ablations.arm import Arm
-from ablations.record import Study
+from ablations.record import ArmEntry, Study
 from ablations.units import counted
 from analysis.results import Results
 from cnnkit.recipe import Augmentation, Recipe
@@ -82,25 +81,35 @@ def _data(study: Study) -> str:
     name = {
         "full": "CIFAR-10 [krizhevsky2009learning]",
         "sample": "a stratified sample of CIFAR-10 [krizhevsky2009learning], not the full data set",
-    }.get(study.data_source, "images in CIFAR-10's classes [krizhevsky2009learning]")
+    }.get(study.data.source, "images in CIFAR-10's classes [krizhevsky2009learning]")
     return (
         f"We used {name}: {split.train:,} training, {split.validation:,} validation and {split.test:,} test images, "
-        f"stratified by class and assigned by a hash of their pixels (fingerprint {study.data})."
+        f"stratified by class and assigned by a hash of their pixels (fingerprint {study.data.fingerprint})."
     )
 
 
 def _training(study: Study) -> str:
     baseline = study.baseline
     return (
-        f"The baseline ({_network(baseline.spec)}) and {counted(len(study.arms) - 1, 'variant')} of it were trained "
-        f"from scratch {_recipe(baseline.recipe)}, unless the variant changes it. "
+        f"The baseline ({_network(_spec(baseline))}) and {counted(len(study.arms) - 1, 'variant')} of it were trained "
+        f"from scratch {_recipe(_trained(baseline))}, unless the variant changes it. "
         f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
     )
 
 
-def in_short(arm: Arm) -> str:
+def in_short(arm: ArmEntry) -> str:
     """An arm's network and recipe in a phrase."""
-    return f"{_network(arm.spec)}; trained {_recipe(arm.recipe)}"
+    return f"{_network(_spec(arm))}; trained {_recipe(_trained(arm))}"
+
+
+def _spec(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
+    """For reading aloud only: not checked, since whatever was trained can be described."""
+    return ModuleSpec.model_construct(**arm.spec) if "factory" in arm.spec else ConvNetSpec.model_construct(**arm.spec)
+
+
+def _trained(arm: ArmEntry) -> Recipe:
+    augmentation = Augmentation.model_construct(**arm.recipe.get("augmentation", {}))
+    return Recipe.model_construct(**{**arm.recipe, "augmentation": augmentation})
 
 
 def _network(spec: ConvNetSpec | ModuleSpec) -> str:
@@ -145,11 +154,11 @@ def _augmentation(augmentation: Augmentation) -> str:
 
 def _pairing(results: Results) -> str:
     seeds = results.study.seeds
-    own = any(isinstance(arm.spec, ModuleSpec) for arm in results.study.arms)
+    own = any("factory" in arm.spec for arm in results.study.arms)
     shared = (
         "data order and augmentation" if own else "data order, augmentation and, where shapes agree, initial weights"
     )
-    added = " Seeds were added after first results had been seen." if results.study.seeds_added_after_looking else ""
+    added = " Seeds were added after first results had been seen." if results.seeds_added_after_looking else ""
     tuned = _tuned(results.study)
     return f"Every arm was trained with the same {counted(seeds, 'seed')}; arms share a seed's {shared}.{added}{tuned}"
 

@@ -91,13 +91,15 @@ def _page(results: Results, effects: pd.DataFrame, sections: list[Section], cell
     ]
     return environment.get_template("report.html.jinja").render(
         study=study,
-        subtitle=f"{effects.iloc[0]['protocol']} on {study.data_description}",
+        subtitle=f"{effects.iloc[0]['protocol']} on {study.data.text}",
         answer=_answer(effects),
         warnings=_warnings(results, effects),
         sentences=sentences,
         sections=sections,
         facts=_facts(results),
-        commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in study.commands],
+        commands=[
+            f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in results.store.commands(study.name)
+        ],
         methods=methods.paragraph(results, margin=margin),
         bibtex=methods.BIBTEX,
         cells=cells,
@@ -129,7 +131,7 @@ def _answer(effects: pd.DataFrame) -> str:
 
 def _warnings(results: Results, effects: pd.DataFrame) -> list[str]:
     warnings = []
-    if results.study.data_source == "sample":
+    if results.study.data.source == "sample":
         warnings.append("Trained on the packaged sample of CIFAR-10, not on the full data set.")
     return [*warnings, *remarks(effects), *results.remarks]
 
@@ -205,7 +207,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     counts = trials["status"].value_counts(sort=False)
     facts = [
         ("protocol", f"{trials['protocol'].iloc[0]}; the baseline: {methods.in_short(study.baseline)}"),
-        ("data", study.data_description),
+        ("data", study.data.text),
         ("cells", f"{len(study.arms)} arms x {counted(study.seeds, 'seed')}: {_listed(counts)}"),
     ]
     lost = trials[trials["status"] != "finished"]

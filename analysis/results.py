@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablations.arm import Arm
-from ablations.cell import Cell
-from ablations.plan import PlannedCell
-from ablations.record import Part, Record, Study
+from ablations.record import ArmEntry, Part, Record, Study, seeds_added_after_looking
 from ablations.store import DamagedRecord, Store
-from cnnkit.cost import cost
 from cnnkit.data import CLASSES
 from cnnkit.errors import UserError
 from cnnkit.metrics import Epoch, PerClass
@@ -136,11 +132,16 @@ class Results:
         """What is wrong with records that were left out, as far as they have been read."""
         return self.trials.loc[self.trials["status"] == "damaged", "note"].tolist()
 
+    @cached_property
+    def seeds_added_after_looking(self) -> bool:
+        """Whether seeds were added when there were results to look at."""
+        return seeds_added_after_looking(self.store.commands(self.study.name))
+
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of how the study came about: sentences on each damaged record, and on added seeds."""
         notes = [*self.damaged] if self.correct else []  # all logits have been read
-        if self.study.seeds_added_after_looking:
+        if self.seeds_added_after_looking:
             notes.append("Seeds were added after results had been seen; p-values do not account for that.")
         return notes
 
@@ -173,17 +174,14 @@ def load(path: Path | str, study: str | None = None) -> Results:
         file = store.study_folder(study) / "study.json"
         raise UserError(f"{file} names {lacks}; move it away and run the study's command again")
     rows, records = [], {}
-    for arm in manifest.arms:
-        of_arm = _of_arm(manifest, arm)
-        for seed in range(manifest.seeds):
-            planned = PlannedCell(arm, Cell.of(arm, data=manifest.data, split=manifest.split, seed=seed))
-            key = planned.cell.key
-            standing, record = _standing(store, key)
-            rows.append(
-                {**of_arm, "seed": seed, "key": key, "work": planned.passes * of_arm["multiply_adds"], **standing}
-            )
-            if record is not None:
-                records[key] = record
+    entries = {arm.name: (arm, _of_arm(manifest, arm)) for arm in manifest.arms}
+    cells = sorted(manifest.cells, key=lambda cell: list(entries).index(cell.arm))
+    for cell in cells:
+        arm, of_arm = entries[cell.arm]
+        standing, record = _standing(store, cell.key)
+        rows.append({**of_arm, "seed": cell.seed, "key": cell.key, "work": arm.work, **standing})
+        if record is not None:
+            records[cell.key] = record
     return Results(store, manifest, pd.DataFrame(rows, columns=COLUMNS), records)
 
 
@@ -191,10 +189,12 @@ def _lacks(study: Study) -> str:
     """What a manifest would need to be compared; nothing where it is as this software writes it."""
     if not study.arms:
         return "no arms"
-    if study.seeds < 1:
+    if study.seeds < 1 or not study.cells:
         return "no seeds"
     if len({arm.name for arm in study.arms}) < len(study.arms):
         return "two arms alike"
+    if not {cell.arm for cell in study.cells} <= {arm.name for arm in study.arms}:
+        return "cells of no arm of its own"
     baselines = sum(arm.is_baseline for arm in study.arms)
     return "" if baselines == 1 else f"{baselines or 'no'} baseline{'s' if baselines else ''} among its arms"
 
@@ -207,19 +207,19 @@ COLUMNS = [
 """Of `Results.trials`, which has them whether a cell is finished or not."""
 
 
-def _of_arm(study: Study, arm: Arm) -> dict[str, Any]:
+def _of_arm(study: Study, arm: ArmEntry) -> dict[str, Any]:
     """What the trials of an arm have in common."""
-    costs = study.costs.get(arm.name) or cost(arm.spec)
+    costs = arm.costs
     return {
         "arm": arm.name,
         "is_baseline": arm.is_baseline,
-        "changes": _in_words(arm.changes_from(study.baseline)),
+        "changes": _in_words(arm.changes),
         "protocol": f"{study.protocol}{f' with {_in_words(study.protocol_changes)}' if study.protocol_changes else ''}",
-        "epochs": arm.recipe.epochs,
-        "parameters": costs.parameters,
-        "head_share": costs.head_share,
-        "multiply_adds": costs.multiply_adds,
-        "receptive_field": costs.receptive_field_original,
+        "epochs": arm.epochs,
+        "parameters": costs.parameters if costs else None,
+        "head_share": costs.head_share if costs else None,
+        "multiply_adds": costs.multiply_adds if costs else None,
+        "receptive_field": costs.receptive_field_original if costs else None,
     }
 
 

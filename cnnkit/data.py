@@ -17,10 +17,11 @@ from typing import Literal
 import numpy as np
 from platformdirs import user_cache_path
 
+from cnnkit.description import CIFAR10_CLASSES, DataDescription, cifar10
 from cnnkit.errors import UserError, brief
 from cnnkit.file_cache import Arrays, cached
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = CIFAR10_CLASSES
 SAMPLE = Path(__file__).parent / "sample"
 DOWNLOAD_HOST = "www.cs.toronto.edu"
 NETWORK_PATIENCE = 10  # seconds until a missing network is taken as such
@@ -89,6 +90,11 @@ class Data:
             self.source,
             self.path,
         )
+
+    @property
+    def description(self) -> DataDescription:
+        """What results keep of the data."""
+        return cifar10(text=self.describe(), fingerprint=self.fingerprint, source=self.source)
 
     def describe(self) -> str:
         """One line for people: which images, and how many."""

@@ -21,3 +21,25 @@ class DataDescription(Stored):
     image_size: int
     """Height and width of the stored images, in pixels."""
     channels: int
+
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_GROUPS = {
+    "vehicles": ("airplane", "automobile", "ship", "truck"),
+    "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
+}
+"""The documented study looks at these together."""
+
+
+def cifar10(*, text: str, fingerprint: str, source: str) -> DataDescription:
+    """CIFAR-10 (Krizhevsky 2009), or a part of it."""
+    return DataDescription(
+        name="CIFAR-10",
+        text=text,
+        fingerprint=fingerprint,
+        source=source,
+        classes=CIFAR10_CLASSES,
+        groups=CIFAR10_GROUPS,
+        image_size=32,
+        channels=3,
+    )

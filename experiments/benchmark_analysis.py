@@ -27,11 +27,13 @@ from rich.progress import track
 from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.cli import console, parse, run_script
+from ablations.plan import entry_of
 from ablations.protocols import PROTOCOLS
-from ablations.record import CellResult, Provenance, Study
+from ablations.record import CellResult, Provenance, Study, StudyCell
 from ablations.store import Store
 from ablations.units import duration, size
 from cnnkit.data import CLASSES
+from cnnkit.description import cifar10
 from cnnkit.errors import UserError
 from cnnkit.metrics import Epoch
 
@@ -57,18 +59,19 @@ def write_study(root: Path, arms: Sequence[Arm], seeds: int, images: int) -> Non
     """A results root with one study, every cell of it finished. The cells are written by processes, one a core."""
     store = Store.open(root, data=DATA, data_description="made up, for a benchmark")
     split = SplitSizes(train=8_000, validation=VALIDATION_IMAGES, test=images)
-    store.write_study(
-        Study(
-            name="benchmark", grid="hidden_width", question="How long does the analysis take?", protocol="quick",
-            protocol_changes={}, arms=list(arms), seeds=seeds, data=DATA, data_source="other",
-            data_description="made up, for a benchmark", split=split, commands=[],
-        )
-    )  # fmt: skip
     cells = [
         (root, Cell.of(arm, data=DATA, split=split, seed=seed), arm.name, 1.5 + place / len(arms))
         for seed in range(seeds)
         for place, arm in enumerate(arms)
     ]
+    store.write_study(
+        Study(
+            name="benchmark", grid="hidden_width", question="How long does the analysis take?", protocol="quick",
+            arms=[entry_of(arm, arms[0], split) for arm in arms], seeds=seeds,
+            cells=[StudyCell(arm=cell[2], seed=cell[1].seed, key=cell[1].key) for cell in cells],
+            data=cifar10(text="made up, for a benchmark", fingerprint=DATA, source="other"), split=split,
+        )
+    )  # fmt: skip
     with get_context("spawn").Pool() as pool:
         written = pool.imap_unordered(write_cell, cells, chunksize=5)
         for _ in track(written, total=len(cells), description="making cells", console=console()):

@@ -232,6 +232,7 @@ def main(arguments: Sequence[str]) -> int:
             return interrupted
         plan = planned(chosen_values(tune[0], candidates, store))
     store.write_study(plan.study)
+    store.write_command(plan.study.name, plan.command)
     ended = train(plan, args, machine, fraction, paths, out)
     report(plan, store, out)
     if ended == INTERRUPTED:

@@ -31,7 +31,7 @@ plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi"
 results = load(STUDY)
 effects = effect_table(results.trials, results.correct)
 by_class = class_effects(results)
-print(results.study.question, results.study.data_description, *remarks(effects), *results.remarks, sep="\n")
+print(results.study.question, results.study.data.text, *remarks(effects), *results.remarks, sep="\n")
 
 # %% [markdown]
 # ## Change in recall

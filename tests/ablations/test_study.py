@@ -1,6 +1,7 @@
 """Studies through a real Ray, on real images."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def plan_of(root: Path, data, *, arms: int, seeds: int = 1, epochs: int = 2) -> 
         for seed in range(seeds)
         for arm in varied
     ]
-    return Plan(plan.study, cells, plan.data, store)
+    return replace(plan, cells=cells)
 
 
 def job(planned: PlannedCell) -> Job:
@@ -153,7 +154,7 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path, sample):
         bad.arm, bad.cell.vary(recipe=bad.cell.recipe.vary(optimizer="sgd", learning_rate=1e30), seed=1)
     )
     display = Recorder()
-    outcome = run(Plan(plan.study, [broken, diverging, plan.cells[0]], plan.data, plan.store), Options(CPU), display)
+    outcome = run(replace(plan, cells=[broken, diverging, plan.cells[0]]), Options(CPU), display)
     assert [planned.cell.key for planned in outcome.finished] == [plan.cells[0].cell.key]
     kinds = {failure.kind: failure for failure in outcome.failures}
     assert "timm has no optimizer 'nonsense'" in kinds["failed"].sentence

@@ -1,7 +1,6 @@
 """What must survive: kills, interruptions, lost nodes, two studies at once, shards. Slow, since each starts Ray anew."""
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -174,11 +173,12 @@ def test_another_grid_reuses_the_baseline_and_more_seeds_train_only_the_new_ones
     final = records(root)
     assert len(final) == 16
     assert all(final[key] == record for key, record in before.items())
-    manifest = json.loads((root / "studies" / "batch_norm-smoke" / "study.json").read_text())
-    assert [command["finished_before"] for command in manifest["commands"]] == [2, 4]
+    from ablations.record import seeds_added_after_looking
     from ablations.store import Store
 
-    assert Store(root).study("batch_norm-smoke").seeds_added_after_looking
+    commands = Store(root).commands("batch_norm-smoke")
+    assert [command.finished_before for command in commands] == [2, 4]
+    assert seeds_added_after_looking(commands)
 
 
 def test_two_shards_merged_by_copying_give_the_table_of_one_run(tmp_path):

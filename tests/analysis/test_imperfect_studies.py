@@ -412,7 +412,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "arms alike": (lambda manifest: manifest["arms"].append(manifest["arms"][0]), "names two arms alike"),
     "no seeds": (lambda manifest: manifest.update(seeds=0), "names no seeds"),
-    "a broken arm": (lambda manifest: manifest["arms"][0]["spec"].update(widths=[]), "study.json"),
+    "a broken arm": (lambda manifest: manifest["arms"][0].update(spec=[]), "study.json"),
 }
 
 

@@ -14,6 +14,7 @@ from ablations.plan import TUNING_SEED
 from ablations.protocols import PROTOCOLS
 from ablations.store import Store
 from analysis.results import load as load_results
+from cnnkit import ConvNetSpec
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
@@ -154,8 +155,8 @@ def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_p
         tried = {
             record.identity["recipe"].get("learning_rate", 1e-4): record.curve[-1].validation_accuracy
             for record in (store.read(key) for key in store.finished_keys())
-            if record.seed == TUNING_SEED and record.identity["spec"] == arm.spec.changed_fields()
+            if record.seed == TUNING_SEED and record.identity["spec"] == ConvNetSpec(**arm.spec).changed_fields()
         }
         assert len(tried) == 2
-        assert tried[arm.recipe.learning_rate] == max(tried.values())
+        assert tried[arm.recipe["learning_rate"]] == max(tried.values())
     assert (results.trials["seed"] < TUNING_SEED).all()
