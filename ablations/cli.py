@@ -74,6 +74,13 @@ def known(kind: str, name: str, names: Sequence[str]) -> str:
     raise UserError(f"no {kind} {name!r}: {hint}")
 
 
+def share_of_points(option: str, points: float) -> float:
+    """Percentage points as a share, 0 to 1. Raises: UserError: they are no difference between two accuracies."""
+    if not 0 < points < 100:
+        raise UserError(f"{option} {points:g}: give percentage points, above 0 and below 100")
+    return points / 100
+
+
 def refuse(sentence: str) -> NoReturn:
     """Says what is wrong in one sentence and ends the program with exit code 2."""
     one_line = " ".join(sentence.split())

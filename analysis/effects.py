@@ -8,48 +8,51 @@ import numpy as np
 import pandas as pd
 
 from ablations.units import counted
+from analysis.outcomes import Outcomes
 from analysis.statistics import PairedEffect, holm, paired_effect
 from analysis.verdicts import verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
+"""For each arm and seed, which test images its network gets right, as `Outcomes.correct`."""
 
 MARGIN = 0.01
 """Differences within one percentage point count as equivalent unless the caller says otherwise."""
 
 
-def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARGIN) -> pd.DataFrame:
+def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
-    Columns: arm, is_baseline, changes, protocol, seeds (finished, with logits that can be read), parameters,
+    Columns: arm, is_baseline, changes, chosen, protocol, seeds (finished, with answers that can be used), parameters,
     parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels),
     validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
     interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict,
     remark (on it), sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds),
     shared_device (whether trials ran side by side on one device, which lengthens the seconds), trained_on (devices and
-    precisions), diverged, damaged and unfinished (seeds that are left out). What cannot be computed is NaN.
+    precisions), diverged, damaged and unfinished (seeds that are left out). What is not known or cannot be computed is missing.
 
-    Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`. margin: of equivalence, 0 to 1.
+    Args: margin: of equivalence, 0 to 1.
     """
-    reference = trials[trials["is_baseline"]].iloc[0]
-    baseline = str(reference["arm"])
-    diverged = trials[trials["status"] == "diverged"]["arm"].value_counts()
-    effects = {arm: _effect(correct, arm, baseline) for arm in trials["arm"].unique() if arm != baseline}
+    known, correct, baseline = outcomes.cells, outcomes.correct, outcomes.baseline.name
+    reference = known[known["is_baseline"]].iloc[0]
+    diverged = known[known["status"] == "diverged"]["arm"].value_counts()
+    effects = {arm: _effect(correct, arm, baseline) for arm in known["arm"].unique() if arm != baseline}
     adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
     rows = []
-    for arm, cells in trials.groupby("arm", sort=False):
+    for arm, cells in known.groupby("arm", sort=False):
         first, finished = cells.iloc[0], cells["status"] == "finished"
         done = cells[finished & cells["seed"].isin(correct[str(arm)])]
         row = {
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
             "changes": first["changes"],
+            "chosen": first["chosen"],
             "protocol": first["protocol"],
             "seeds": len(done),
-            "parameters": int(first["parameters"]),
-            "parameters_ratio": first["parameters"] / reference["parameters"],
-            "head_share": float(first["head_share"]),
-            "multiply_adds": int(first["multiply_adds"]),
-            "multiply_adds_ratio": first["multiply_adds"] / reference["multiply_adds"],
+            "parameters": first["parameters"],
+            "parameters_ratio": _ratio(first, reference, "parameters"),
+            "head_share": first["head_share"],
+            "multiply_adds": first["multiply_adds"],
+            "multiply_adds_ratio": _ratio(first, reference, "multiply_adds"),
             "receptive_field": first["receptive_field"],
             "validation_mean": _mean(done, "validation_accuracy"),
             "validation_sd": _sd(done, "validation_accuracy"),
@@ -72,7 +75,13 @@ def effect_table(trials: pd.DataFrame, correct: Correct, *, margin: float = MARG
         }
         row["sentence"] = _in_scope(row, first) if row["verdict"] else ""
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"parameters": "Int64", "multiply_adds": "Int64"})
+
+
+def _ratio(first: pd.Series, reference: pd.Series, what: str) -> float:
+    """Of two counts; NaN where one of them is not known."""
+    counts = first[what], reference[what]
+    return math.nan if any(map(pd.isna, counts)) else float(counts[0] / counts[1])
 
 
 def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
@@ -85,19 +94,18 @@ def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
     )
 
 
-def seed_differences(trials: pd.DataFrame, correct: Correct) -> pd.DataFrame:
+def seed_differences(outcomes: Outcomes) -> pd.DataFrame:
     """Differences in test accuracy to the baseline, one row a seed that an arm and the baseline have both finished.
 
     Columns: arm (in the grid's order; the baseline is left out), seed, difference (0 to 1).
-
-    Args: trials: as `analysis.results.Results.trials`. correct: as `Results.correct`.
     """
-    baseline = correct[trials.loc[trials["is_baseline"], "arm"].iloc[0]]
+    baseline = outcomes.correct[outcomes.baseline.name]
     return pd.DataFrame(
         [
-            {"arm": arm, "seed": seed, "difference": right.mean() - baseline[seed].mean()}
-            for arm in trials.loc[~trials["is_baseline"], "arm"].unique()
-            for seed, right in sorted(correct[arm].items())
+            {"arm": arm.name, "seed": seed, "difference": right.mean() - baseline[seed].mean()}
+            for arm in outcomes.arms
+            if not arm.is_baseline
+            for seed, right in sorted(outcomes.correct[arm.name].items())
             if seed in baseline
         ],
         columns=["arm", "seed", "difference"],
@@ -130,11 +138,12 @@ def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
     """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
     delta, _, interval = with_interval(row["delta"], row["low"], row["high"], sign=True).partition(" ")
     ratios = {"parameters": f"{row['parameters_ratio']:.2g}", "multiply-adds": f"{row['multiply_adds_ratio']:.2g}"}
-    moved = [f"{ratio}x {cost}" for cost, ratio in ratios.items() if ratio != "1"]
+    moved = [f"{ratio}x {cost}" for cost, ratio in ratios.items() if ratio not in ("1", "nan")]
+    epochs = "" if pd.isna(first["epochs"]) else counted(first["epochs"], "epoch")
+    budget = " of ".join(filter(None, (epochs, first["protocol"])))
     return (
         f"{row['arm']}: {row['verdict']}, {delta} points{' ' if interval else ''}{interval}, "
-        f"{counted(row['paired_seeds'], 'seed')}, "
-        f"at {counted(first['epochs'], 'epoch')} of {first['protocol']}"
+        f"{counted(row['paired_seeds'], 'seed')}{', at ' if budget else ''}{budget}"
         f"{'; ' + ', '.join(moved) if moved else ''}{'. ' + _capital(row['remark']) if row['remark'] else ''}."
     )
 
@@ -154,7 +163,8 @@ def _sd(cells: pd.DataFrame, column: str) -> float:
 def _trained_on(cells: pd.DataFrame) -> str:
     if not len(cells):
         return ""
-    return " + ".join(sorted({f"{d}, {p}" for d, p in zip(cells["device"], cells["precision"], strict=True)}))
+    known = cells.dropna(subset=["device", "precision"])
+    return " + ".join(sorted({f"{d}, {p}" for d, p in zip(known["device"], known["precision"], strict=True)}))
 
 
 def points(value: float, *, sign: bool = False) -> str:

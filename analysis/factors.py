@@ -7,7 +7,7 @@ Where there is an interaction, the main effect is an average over effects that d
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from ablations.arm import Level
-from ablations.record import ArmEntry
 from ablations.units import counted
 from analysis.effects import Correct, points
+from analysis.outcomes import StudiedArm
 from analysis.statistics import PairedEffect, holm, interaction
 
 EFFECTS = (
@@ -34,7 +34,7 @@ ACCURACIES = (
 class Design:
     """Arms that cross two or more factors: every combination of levels is one arm."""
 
-    arms: tuple[ArmEntry, ...]
+    arms: tuple[StudiedArm, ...]
     levels: dict[str, tuple[Level, ...]]
     """Of each factor: numbers from low to high, others in the grid's order."""
     references: dict[str, Level]
@@ -87,20 +87,20 @@ def in_words(level: Level) -> str:
     return f"{level:.6g}" if isinstance(level, float) else str(level)
 
 
-def design(arms: Sequence[ArmEntry]) -> Design | None:
+def design(arms: Sequence[StudiedArm]) -> Design | None:
     """The full crossing that arms with the same factors form, the largest if there are several; None if there is none.
 
     Arms with no levels or with other factors stay out of it, such as a baseline beside the design. No crossing: a single
     factor, a factor with one level, a combination that no arm or more than one arm has.
     """
-    by_factors: dict[frozenset[str], list[ArmEntry]] = {}
+    by_factors: dict[frozenset[str], list[StudiedArm]] = {}
     for arm in arms:
         by_factors.setdefault(frozenset(arm.levels), []).append(arm)
     crossings = [crossing for group in by_factors.values() if (crossing := _crossing(group))]
     return max(crossings, key=lambda crossing: len(crossing.arms), default=None)
 
 
-def _crossing(arms: Sequence[ArmEntry]) -> Design | None:
+def _crossing(arms: Sequence[StudiedArm]) -> Design | None:
     levels = {factor: _ordered([arm.levels[factor] for arm in arms]) for factor in arms[0].levels}
     combined = {tuple(arm.levels[factor] for factor in levels) for arm in arms}
     complete = len(combined) == len(arms) == math.prod(map(len, levels.values()))
@@ -116,7 +116,7 @@ def _ordered(levels: Sequence[Level]) -> tuple[Level, ...]:
     return tuple(sorted(numbers)) if len(numbers) == len(distinct) else distinct
 
 
-def factor_effects(arms: Sequence[ArmEntry], correct: Correct) -> pd.DataFrame:
+def factor_effects(arms: Sequence[StudiedArm], correct: Correct) -> pd.DataFrame:
     """Main effects, a row for each level but its factor's reference, then interactions of two factors, a row for each pair.
 
     Columns: kind (main, interaction), factor, level, reference (in words; on and off for what is switched); for an
@@ -131,7 +131,7 @@ def factor_effects(arms: Sequence[ArmEntry], correct: Correct) -> pd.DataFrame:
     Only seeds that every arm of the design has finished count: one that is missing, damaged or diverged in one arm is
     left out of all. One seed gives effects without intervals. Without any, and without a `design`, the table is empty.
 
-    Args: arms: of the study, as `Results.study.arms`. correct: as `Results.correct`.
+    Args: arms: of the study, as `Outcomes.arms`. correct: as `Outcomes.correct`.
     """
     crossed = design(arms)
     rows = _effect_rows(crossed, correct) if crossed and crossed.shared_seeds(correct) else []
@@ -215,7 +215,7 @@ def _found(effect: PairedEffect, others: str) -> str:
     return f"{points(effect.delta, sign=True)} points{interval}{averaged}, {effect.reason or counted(effect.n_seeds, 'seed')}"
 
 
-def factor_accuracies(arms: Sequence[ArmEntry], correct: Correct) -> pd.DataFrame:
+def factor_accuracies(arms: Sequence[StudiedArm], correct: Correct) -> pd.DataFrame:
     """Test accuracies that the interactions of `factor_effects` come from: by pair of factors, a level of each, and seed.
 
     Columns: factor, level, other_factor, other_level (in words, in the design's order), averaged_over (the remaining
@@ -232,7 +232,7 @@ def factor_accuracies(arms: Sequence[ArmEntry], correct: Correct) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(ACCURACIES))
 
 
-def _accuracy_rows(crossed: Design, baseline: ArmEntry, correct: Correct) -> list[dict[str, Any]]:
+def _accuracy_rows(crossed: Design, baseline: StudiedArm, correct: Correct) -> list[dict[str, Any]]:
     seeds = crossed.shared_seeds(correct)
     rows: list[dict[str, Any]] = []
     for factor, other in crossed.pairs if seeds else []:
@@ -255,10 +255,10 @@ def _accuracy_rows(crossed: Design, baseline: ArmEntry, correct: Correct) -> lis
     return rows
 
 
-def repeated_changes(arms: Sequence[ArmEntry], tuned: Collection[str] = ()) -> list[str]:
+def repeated_changes(arms: Sequence[StudiedArm]) -> list[str]:
     """Fields in which more than one arm differs from the baseline: none where each arm makes a change of its own.
 
-    Args: arms: the baseline among them. tuned: fields of the recipe that were chosen for each arm, which do not count.
+    What was chosen for each arm by validation does not count.
     """
-    times = Counter(field for arm in arms for field in arm.changes if field not in tuned)
+    times = Counter(field for arm in arms for field in arm.changes)
     return [field for field, count in times.items() if count > 1]

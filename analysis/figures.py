@@ -4,7 +4,7 @@ Colours can be told apart by the colour-blind, and never carry a message alone. 
 below 6.5 points at a column's width:
 
     with mpl.rc_context(STYLE):
-        ax = forest(effects, seed_differences(results.trials, results.correct))
+        ax = forest(effect_table(outcomes), seed_differences(outcomes))
 
 Without an Axes, each function makes a figure of `rcParams["figure.figsize"]`'s width and as high as its arms need.
 """
@@ -23,8 +23,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from rich.cells import cell_len
 
 from ablations.units import size
+from analysis.fonts import drawable, families
 from analysis.labels import NOTE, QUIET, label_ends, label_points
 from analysis.statistics import SIGNIFICANT
 
@@ -32,6 +34,7 @@ COLUMN = 3.25
 """Width of a column of a two-column paper, in inches."""
 
 STYLE: dict[Any, Any] = {
+    "font.family": families(),  # names may be in any script
     "figure.figsize": (COLUMN, 2.4),
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # text stays text: journals refuse matplotlib's default, type 3
@@ -61,6 +64,9 @@ COSTS = {
     "seconds": "Time per trial (s)",
 }
 """Columns of the effect table that a network can be charged with, and what the axis says."""
+
+CLASS_PITCH = 10
+"""Points that a column of changes needs for its number."""
 
 INTERVALS = "Lines: 95 % intervals, not adjusted for the number of arms. Filled: significant after Holm's correction."
 
@@ -233,7 +239,7 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     across, lines = points["other_level"].unique().tolist(), points["level"].unique().tolist()
     names = [_wrapped(f"{factor} {level}") for level in lines]
     width = mpl.rcParams["figure.figsize"][0] if ax is None else ax.get_window_extent().width / ax.figure.dpi
-    ticks, rotation, tick_height = _tick_names(across, 0.55 * width)
+    ticks, rotation, tick_height = _tick_names([drawable(level) for level in across], 0.55 * width)
     ax = _axes(max(2.2, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names)) + tick_height) if ax is None else ax
     apart = min(0.05, 0.6 / len(lines))
     place = {level: apart * (line - (len(lines) - 1) / 2) for line, level in enumerate(lines)}
@@ -287,13 +293,17 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
     of ten. The bars say nothing about differences between arms, which are paired: see `forest`.
 
     Args: effects: as `analysis.effects.effect_table`. cost: a column of it, one of `COSTS`.
-    Raises: NothingToDraw: no arm has a finished seed. ValueError: `cost` is none of `COSTS`.
+    Raises: NothingToDraw: no arm has a finished seed and a known cost. ValueError: `cost` is none of `COSTS`.
     """
     if cost not in COSTS:
         raise ValueError(f"no cost {cost!r}: choose one of {', '.join(COSTS)}")
     shown = effects[effects["test_mean"].notna()]
     if shown.empty:
         raise NothingToDraw("no arm has a finished seed")
+    unknown = shown.loc[shown[cost].isna(), "arm"].tolist()
+    shown = shown[shown[cost].notna()]
+    if shown.empty:
+        raise NothingToDraw("what the arms cost is not known")
     ax = _axes(2.5) if ax is None else ax
     x, y = shown[cost].to_numpy(float), 100 * shown["test_mean"].to_numpy(float)
     best = _frontier(x, y)
@@ -330,6 +340,8 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
         names.insert(0, "Pareto frontier")
         colours.insert(0, BLUE)
     label_points(ax, points, names, colours, avoid=[*bars, *joints])
+    if unknown:
+        _note(ax, drawable(f"Not shown, as their cost is not known: {', '.join(unknown)}."))
     return ax
 
 
@@ -362,7 +374,7 @@ def learning_curves(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Colours go with the grid's order from dark to light; the baseline is black. The mean is over the seeds that finished.
 
-    Args: epochs: as `analysis.results.Results.epochs`.
+    Args: epochs: as `analysis.outcomes.Outcomes.epochs`.
     Raises: NothingToDraw: no cell is finished.
     """
     if epochs.empty:
@@ -392,20 +404,21 @@ def learning_curves(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+def per_class(recalls: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
     """Change of each class's recall from the baseline, in percentage points: a row an arm, a column a class.
 
     Blue is better and red worse; the number in a cell is rounded to whole points. The mean is over the seeds that arm and
-    baseline share; an arm that shares none has an empty row. With `effects`, a number is bold where the change is
+    baseline share; an arm that shares none has an empty row. Where there is no room for all classes, those that change most
+    are shown, and their number is said. With `effects`, a number is bold where the change is
     significant: below 0.05 after Holm's correction over all cells. Without, nothing is said of significance.
 
-    Args: per_class_table: as `analysis.results.Results.per_class`. effects: as `analysis.per_class.class_effects`.
+    Args: recalls: as `analysis.per_class.recalls`. effects: as `analysis.per_class.class_effects`.
     Raises: NothingToDraw: the baseline and another arm have no finished seed in common.
     """
-    if per_class_table.empty:
+    if recalls.empty:
         raise NothingToDraw("no arm has a finished seed")
-    is_baseline = per_class_table["is_baseline"]
-    baseline, others = per_class_table[is_baseline], per_class_table[~is_baseline]
+    is_baseline = recalls["is_baseline"]
+    baseline, others = recalls[is_baseline], recalls[~is_baseline]
     if baseline.empty or others.empty:
         raise NothingToDraw(f"{'the baseline' if baseline.empty else 'no arm but the baseline'} has a finished seed")
     pairs = others.merge(baseline, on=["seed", "class"], suffixes=("", "_baseline"))
@@ -415,6 +428,11 @@ def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = N
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())
     ax = _axes_for_rows(changes.index, extra=1.1) if ax is None else ax
+    classes = changes.shape[1]
+    room = int(0.62 * 72 * ax.get_window_extent().width / ax.figure.dpi / CLASS_PITCH)
+    if classes > room:
+        largest = changes.abs().mean().nlargest(room).index
+        changes = changes[[name for name in changes if name in largest]]
     significant = set()
     if effects is not None:
         rows = effects[(effects["measure"] == "recall") & (effects["adjusted_p"] < SIGNIFICANT)]
@@ -440,10 +458,12 @@ def per_class(per_class_table: pd.DataFrame, *, effects: pd.DataFrame | None = N
         if (changes.index[row], changes.columns[column]) in significant:
             number.set_fontweight("bold")
     ax.set_yticks(np.arange(len(changes)) + 0.5, [_wrapped(name) for name in changes.index], rotation=0)
-    ax.set_xticks(np.arange(changes.shape[1]) + 0.5, changes.columns, rotation=90)
+    ax.set_xticks(np.arange(changes.shape[1]) + 0.5, map(drawable, changes.columns), rotation=90)
     ax.tick_params(length=0)
-    ax.set_xlabel(textwrap.fill(f"Change in recall from {baseline['arm'].iloc[0]} (percentage points)", 36))
+    ax.set_xlabel(_wrapped(f"Change in recall from {baseline['arm'].iloc[0]} (percentage points)", 36))
     ax.set_ylabel("")
+    if classes > room:
+        _note(ax, f"The {room} of {classes} classes that change most.")
     return ax
 
 
@@ -459,7 +479,8 @@ def _axes_for_rows(names: Sequence[str] | pd.Series | pd.Index, *, extra: float)
 
 
 def _wrapped(name: str, characters: int = 18) -> str:
-    return textwrap.fill(name, characters)
+    text = drawable(name)
+    return textwrap.fill(text, max(1, characters * len(text) // max(1, cell_len(text))))  # Chinese is twice as wide
 
 
 def _capital(text: str) -> str:

@@ -1,12 +1,17 @@
 """A methods paragraph ready to paste, and the references that it cites, from what a study's records say."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any, TypeVar
 
-from ablations.record import ArmEntry, Study
+from pydantic import ValidationError
+
 from ablations.units import counted
-from analysis.results import Results
+from analysis.outcomes import Outcomes, StudiedArm, in_words
 from cnnkit.recipe import Augmentation, Recipe
-from cnnkit.spec import ConvNetSpec, ModuleSpec
+from cnnkit.spec import ConvNetSpec, Spec
+
+SpecT = TypeVar("SpecT", bound=Spec)
 
 BIBTEX = r"""@techreport{krizhevsky2009learning,
   author      = {Alex Krizhevsky},
@@ -60,61 +65,77 @@ BIBTEX = r"""@techreport{krizhevsky2009learning,
 """
 
 
-def paragraph(results: Results, *, margin: float) -> str:
+def paragraph(outcomes: Outcomes, *, margin: float) -> str:
     """How the study was done and tested, in the words of a paper's methods section; keys in brackets are `BIBTEX`'s.
+
+    What is not known of the study is not mentioned.
 
     Args: margin: of equivalence, 0 to 1.
     """
-    return " ".join(
-        [
-            _data(results.study),
-            _training(results.study),
-            _pairing(results),
-            _test(results, margin),
-            _hardware(results),
-        ]
-    )
+    sentences = [
+        _data(outcomes),
+        _training(outcomes),
+        _pairing(outcomes),
+        _test(outcomes, margin),
+        _hardware(outcomes),
+    ]
+    return " ".join(filter(None, sentences))
 
 
-def _data(study: Study) -> str:
-    split = study.split
+def _data(outcomes: Outcomes) -> str:
+    data, split = outcomes.study.data, outcomes.study.split
+    if data is None or split is None:
+        return f"Accuracies are those on {counted(len(outcomes.labels), 'test image')}."
     name = {
-        "full": "CIFAR-10 [krizhevsky2009learning]",
-        "sample": "a stratified sample of CIFAR-10 [krizhevsky2009learning], not the full data set",
-    }.get(study.data.source, "images in CIFAR-10's classes [krizhevsky2009learning]")
+        "full": f"{data.name}{_source(data.name)}",
+        "sample": f"a stratified sample of {data.name}{_source(data.name)}, not the full data set",
+    }.get(data.source, f"images in {data.name}'s classes{_source(data.name)}")
     return (
         f"We used {name}: {split.train:,} training, {split.validation:,} validation and {split.test:,} test images, "
-        f"stratified by class and assigned by a hash of their pixels (fingerprint {study.data.fingerprint})."
+        f"stratified by class and assigned by a hash of their pixels (fingerprint {data.fingerprint})."
     )
 
 
-def _training(study: Study) -> str:
-    baseline = study.baseline
+def _source(data: str) -> str:
+    return " [krizhevsky2009learning]" if data == "CIFAR-10" else ""
+
+
+def _training(outcomes: Outcomes) -> str:
+    baseline = outcomes.baseline
+    if not baseline.spec or not baseline.recipe:
+        return ""
     return (
-        f"The baseline ({_network(_spec(baseline))}) and {counted(len(study.arms) - 1, 'variant')} of it were trained "
-        f"from scratch {_recipe(_trained(baseline))}, unless the variant changes it. "
+        f"The baseline ({_network(baseline.spec)}) and {counted(len(outcomes.arms) - 1, 'variant')} of it were trained "
+        f"from scratch {_recipe(baseline.recipe)}, unless the variant changes it. "
         f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
     )
 
 
-def in_short(arm: ArmEntry) -> str:
-    """An arm's network and recipe in a phrase."""
-    return f"{_network(_spec(arm))}; trained {_recipe(_trained(arm))}"
+def in_short(arm: StudiedArm) -> str:
+    """An arm's network and recipe in a phrase; empty where they are not known."""
+    if not arm.spec or not arm.recipe:
+        return ""
+    return f"{_network(arm.spec)}; trained {_recipe(arm.recipe)}"
 
 
-def _spec(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
-    """For reading aloud only: not checked, since whatever was trained can be described."""
-    return ModuleSpec.model_construct(**arm.spec) if "factory" in arm.spec else ConvNetSpec.model_construct(**arm.spec)
+def _known(kind: type[SpecT], values: Mapping[str, Any]) -> tuple[SpecT, str] | None:
+    """What a manifest says of a network or a recipe, as far as this version knows it, and the rest in words. None where it
+    is nothing that this version could make.
+    """
+    try:
+        known = kind.model_validate({name: value for name, value in values.items() if name in kind.model_fields})
+    except ValidationError:
+        return None
+    return known, in_words({name: value for name, value in values.items() if name not in kind.model_fields})
 
 
-def _trained(arm: ArmEntry) -> Recipe:
-    augmentation = Augmentation.model_construct(**arm.recipe.get("augmentation", {}))
-    return Recipe.model_construct(**{**arm.recipe, "augmentation": augmentation})
-
-
-def _network(spec: ConvNetSpec | ModuleSpec) -> str:
-    if isinstance(spec, ModuleSpec):
-        return f"{spec.factory} at {spec.image_size} pixels"
+def _network(values: Mapping[str, Any]) -> str:
+    if "factory" in values:
+        return f"{values['factory']} at {values.get('image_size')} pixels"
+    known = _known(ConvNetSpec, values)
+    if known is None:
+        return in_words(values)
+    spec, others = known
     convolutions = f"{spec.convs_per_block} convolutions each, " if spec.convs_per_block > 1 else ""
     norm = "batch normalisation" if spec.batch_norm else "no normalisation"
     links = "residual links, " if spec.residual else ""
@@ -123,18 +144,22 @@ def _network(spec: ConvNetSpec | ModuleSpec) -> str:
     return (
         f"{counted(len(spec.widths), 'convolutional block')} of {', '.join(map(str, spec.widths))} channels, {convolutions}"
         f"{spec.kernel_size}x{spec.kernel_size} kernels, {norm}, {spec.activation}, {links}2x2 max pooling, {head}, {hidden}"
-        f"dropout {spec.dropout:g}; images resized to {spec.image_size} pixels"
+        f"dropout {spec.dropout:g}; images resized to {spec.image_size} pixels{'; ' if others else ''}{others}"
     )
 
 
-def _recipe(recipe: Recipe) -> str:
+def _recipe(values: Mapping[str, Any]) -> str:
+    known = _known(Recipe, values)
+    if known is None:
+        return f"with {in_words(values)}"
+    recipe, others = known
     schedule = "" if recipe.schedule == "none" else f", {recipe.schedule} schedule"
     warm_up = f" with {counted(recipe.warmup_epochs, 'epoch')} of warm-up" if recipe.warmup_epochs else ""
     smoothing = f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
     return (
         f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{schedule}"
         f"{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, {recipe.precision} "
-        f"arithmetic) and {_augmentation(recipe.augmentation)}"
+        f"arithmetic{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}"
     )
 
 
@@ -152,28 +177,27 @@ def _augmentation(augmentation: Augmentation) -> str:
     return f"augmentation by {', '.join(used)}" if used else "no augmentation"
 
 
-def _pairing(results: Results) -> str:
-    seeds = results.study.seeds
-    own = any("factory" in arm.spec for arm in results.study.arms)
-    shared = (
-        "data order and augmentation" if own else "data order, augmentation and, where shapes agree, initial weights"
+def _pairing(outcomes: Outcomes) -> str:
+    seeds = counted(len(outcomes.seeds), "seed")
+    added = " Seeds were added after first results had been seen." if outcomes.seeds_added_after_looking else ""
+    fields = sorted({field.replace("_", " ") for arm in outcomes.arms for field in arm.chosen})
+    chosen = (
+        f" For each arm, {' and '.join(fields)} was chosen by validation accuracy on a further seed." if fields else ""
     )
-    added = " Seeds were added after first results had been seen." if results.seeds_added_after_looking else ""
-    tuned = _tuned(results.study)
-    return f"Every arm was trained with the same {counted(seeds, 'seed')}; arms share a seed's {shared}.{added}{tuned}"
+    if not outcomes.baseline.spec:
+        return f"Every arm was trained with the same {seeds}.{added}{chosen}"
+    shared = (
+        "data order and augmentation"
+        if any("factory" in arm.spec for arm in outcomes.arms)
+        else "data order, augmentation and, where shapes agree, initial weights"
+    )
+    return f"Every arm was trained with the same {seeds}; arms share a seed's {shared}.{added}{chosen}"
 
 
-def _tuned(study: Study) -> str:
-    if not study.tuned:
-        return ""
-    fields = sorted({field.replace("_", " ") for chosen in study.tuned.values() for field in chosen})
-    return f" For each arm, {' and '.join(fields)} was chosen by validation accuracy on a further seed."
-
-
-def _test(results: Results, margin: float) -> str:
-    if results.study.seeds == 1:
+def _test(outcomes: Outcomes, margin: float) -> str:
+    if len(outcomes.seeds) == 1:
         return "With one seed, differences to the baseline are given without intervals."
-    tests = len(results.study.arms) - 1
+    tests = len(outcomes.arms) - 1
     return (
         "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with 95 % "
         "intervals for new seeds and new test images: the variance is that of a two-way random-effects model over seeds "
@@ -184,17 +208,19 @@ def _test(results: Results, margin: float) -> str:
     )
 
 
-def _hardware(results: Results) -> str:
-    done = results.trials[results.trials["status"] == "finished"]
-    if done.empty:
+def _hardware(outcomes: Outcomes) -> str:
+    done = outcomes.finished.dropna(subset=["device", "versions"])
+    if outcomes.finished.empty:
         return "No trial has finished yet."
+    if done.empty:
+        return ""
     devices = " and ".join(sorted(set(done["device"])))
     at_once = int(done["trials_at_once"].max())
     side_by_side = f", {at_once} at a time" if at_once > 1 else ""
     hours = done["seconds"].sum() / 3600
     gpu_hours = (done["seconds"] * done["gpu_share"]).sum() / 3600
     gpu = f", {gpu_hours:.1f} GPU-hours" if gpu_hours else ""
-    versions = next(iter(results.records.values())).provenance.versions
+    versions = dict(part.rpartition(" ")[::2] for part in str(done["versions"].iloc[0]).split(", "))
     return (
         f"The {counted(len(done), 'trial')} ran on {devices}{side_by_side}, and took {hours:.1f} hours of training and "
         f"evaluation in all{gpu}, with PyTorch {versions.get('torch', '')} [paszke2019pytorch], timm "

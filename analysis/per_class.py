@@ -16,46 +16,33 @@ classes lie apart is not left to chance. Of recall, only the images of the class
 
 Precision of a class that is never predicted is 0, as scikit-learn's zero_division=0.
 
-`vehicles` and `animals` are the groups of the documented study. A group's value is the mean of its classes' values.
+A group of classes, where the data set names some, has the mean of its classes' values; of each two groups, the difference
+between them has rows of its own.
 
 Sources: Hampel 1974, J. American Statistical Association 69:383-393 (influence); Deville 1999, Survey Methodology
 25:193-203 (linearised ratios in a variance); Cochran 1977, Sampling Techniques, chapters 5 and 6 (strata, ratios).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from analysis.results import Results
+from analysis.outcomes import Outcomes
 from analysis.statistics import SIGNIFICANT, PairedEffect, contrast_effect, holm, mcnemar, paired_effect
-from cnnkit.data import CLASSES
 
 Measure = Literal["recall", "precision", "f1"]
 MEASURES: tuple[Measure, ...] = ("recall", "precision", "f1")
 
-VEHICLES = ("airplane", "automobile", "ship", "truck")
-ANIMALS = tuple(name for name in CLASSES if name not in VEHICLES)
-DIFFERENCE = "vehicles - animals"
-"""How much more an arm gains in vehicles than in animals."""
+Kind = Literal["class", "group", "difference"]
 
-
-def _mean_of(names: Sequence[str]) -> np.ndarray:
-    return np.array([name in names for name in CLASSES]) / len(names)
-
-
-CLASSES_AND_GROUPS = {
-    **{name: _mean_of([name]) for name in CLASSES},
-    "vehicles": _mean_of(VEHICLES),
-    "animals": _mean_of(ANIMALS),
-}
-"""Weight of each class in what a row of a table is about."""
-COMPARED = {**CLASSES_AND_GROUPS, DIFFERENCE: CLASSES_AND_GROUPS["vehicles"] - CLASSES_AND_GROUPS["animals"]}
-
-CLASS_TABLE = ("arm", "is_baseline", "class", "measure", "mean", "sd", "low", "high", "seeds")
-CLASS_EFFECTS = ("arm", "class", "measure", "delta", "low", "high", "p_value", "adjusted_p", "paired_seeds")
+RECALLS = ("arm", "is_baseline", "seed", "class", "recall")
+CLASS_TABLE = ("arm", "is_baseline", "kind", "class", "measure", "mean", "sd", "low", "high", "seeds")
+CLASS_EFFECTS = ("arm", "kind", "class", "measure", "delta", "low", "high", "p_value", "adjusted_p", "paired_seeds")
 CONFUSIONS = (
     *("arm", "true_class", "predicted_class", "baseline_rate", "arm_rate"),
     *("delta", "low", "high", "p_value", "adjusted_p", "paired_seeds"),
@@ -66,36 +53,90 @@ FLIPS = (
 )
 
 
-def class_table(results: Results) -> pd.DataFrame:
-    """Recall, precision and F1 of each arm by class, and their means over vehicles and over animals.
+@dataclass(frozen=True)
+class Row:
+    """What a row of a table is about: classes, with their weights."""
 
-    Columns: arm, is_baseline, class (or group), measure, mean and sd (over the finished seeds), low, high (95 % interval of
-    the mean for new seeds and new test images of the same class proportions), seeds. 0 to 1. An arm without a finished seed
-    has no rows.
+    kind: Kind
+    name: str
+    weights: Float[np.ndarray, " classes"]
+
+
+def rows_of(outcomes: Outcomes) -> list[Row]:
+    """Each class, then each group, then how much more there is of the first of two groups than of the second.
+
+    Left out: classes with fewer than two test images, of which nothing can be said, and groups with such a class.
+    """
+    classes = outcomes.classes
+    told = {classes[place] for place in _with_images(outcomes)}
+    groups = [
+        Row("group", name, np.array([c in members for c in classes]) / len(members))
+        for name, members in outcomes.groups.items()
+        if told.issuperset(members)
+    ]
+    return [
+        *(Row("class", name, one) for name, one in zip(classes, np.eye(len(classes)), strict=True) if name in told),
+        *groups,
+        *(Row("difference", f"{a.name} - {b.name}", a.weights - b.weights) for a, b in combinations(groups, 2)),
+    ]
+
+
+def _with_images(outcomes: Outcomes) -> list[int]:
+    """The classes that have two test images or more, as positions in the class names."""
+    counts = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
+    return np.flatnonzero(counts > 1).tolist()
+
+
+def recalls(outcomes: Outcomes) -> pd.DataFrame:
+    """How many of each class's test images a network gets right: a row a class of a cell whose answers can be used.
+
+    Columns: arm, is_baseline, seed, class, recall (0 to 1; NaN for a class without test images).
+    """
+    labels, n = outcomes.labels, len(outcomes.classes)
+    of_class = np.bincount(labels, minlength=n)
+    return pd.DataFrame(
+        [
+            (arm.name, arm.is_baseline, seed, name, right / count if count else np.nan)
+            for arm in outcomes.arms
+            for seed, correct in outcomes.correct[arm.name].items()
+            for name, right, count in zip(
+                outcomes.classes, np.bincount(labels[correct], minlength=n), of_class, strict=True
+            )
+        ],
+        columns=RECALLS,
+    )
+
+
+def class_table(outcomes: Outcomes) -> pd.DataFrame:
+    """Recall, precision and F1 of each arm by class, and their means over groups of classes.
+
+    Columns: arm, is_baseline, kind (class, group), class (or the group's name), measure, mean and sd (over the finished
+    seeds), low, high (95 % interval of the mean for new seeds and new test images of the same class proportions), seeds.
+    0 to 1. An arm without a finished seed has no rows.
 
     The interval rests on the delta method (see the module). It is cut off at 0 and 1, beyond which the measure cannot
     lie. It is NaN with one seed, and where nothing varies, as for a class that is never predicted: then nothing tells
     how rare what was not seen is. Intervals of two arms that overlap say nothing about their difference, which is
     paired: see `class_effects`.
-
-    Raises: ValueError: a class has fewer than two test images.
     """
+    about = [row for row in rows_of(outcomes) if row.kind != "difference"]
     rows = []
-    for arm in results.study.arms:
-        cells = results.predictions[arm.name]
+    for arm in outcomes.arms:
+        cells = outcomes.predictions[arm.name]
         if not cells:
             continue
-        own = _Linearised(np.stack(list(cells.values())), results.labels)
+        own = _Linearised(np.stack(list(cells.values())), outcomes.labels, len(outcomes.classes))
         for measure in MEASURES:
-            for name, weights in CLASSES_AND_GROUPS.items():
-                values = own.values(weights, measure)
+            for each in about:
+                values = own.values(each.weights, measure)
                 effect = contrast_effect(values, step=0)
                 varies = effect.standard_error > 0  # NaN with one seed
                 rows.append(
                     {
                         "arm": arm.name,
                         "is_baseline": arm.is_baseline,
-                        "class": name,
+                        "kind": each.kind,
+                        "class": each.name,
                         "measure": measure,
                         "mean": effect.delta,
                         "sd": values.mean(axis=1).std(ddof=1) if len(cells) > 1 else np.nan,
@@ -107,31 +148,29 @@ def class_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CLASS_TABLE)
 
 
-def class_effects(results: Results) -> pd.DataFrame:
-    """What each arm changes in recall, precision and F1 of each class, of vehicles and animals, and between the two.
+def class_effects(outcomes: Outcomes) -> pd.DataFrame:
+    """What each arm changes in recall, precision and F1 of each class, of groups of classes, and between two groups.
 
-    Columns: arm, class (or group, or `DIFFERENCE`), measure, delta, low, high (paired difference to the baseline with its
-    95 % interval for new seeds and new test images of the same class proportions, not corrected for the number of tests;
-    0 to 1), p_value, adjusted_p, paired_seeds. The baseline has no rows, and an arm that shares no finished seed with it
-    has none. With one shared seed, all but delta is NaN.
+    Columns: arm, kind (class, group, difference), class (or the group's name, or both groups'), measure, delta, low, high
+    (paired difference to the baseline with its 95 % interval for new seeds and new test images of the same class
+    proportions, not corrected for the number of tests; 0 to 1), p_value, adjusted_p, paired_seeds. The baseline has no
+    rows, and an arm that shares no finished seed with it has none. With one shared seed, all but delta is NaN.
 
     adjusted_p is Holm's, of each measure by itself: over all arms and classes together, and as a family of its own over
-    all arms and both groups and their difference. Choose the measure before looking. That an arm hurts animals more
-    than vehicles is a claim about the difference's row: one group significant and the other not does not show it.
-
-    Raises: ValueError: a class has fewer than two test images.
+    all arms, groups and differences of groups. Choose the measure before looking. That an arm hurts one group more than
+    another is a claim about the difference's row: one group significant and the other not does not show it.
     """
+    about, n = rows_of(outcomes), len(outcomes.classes)
     rows = []
-    for arm, seeds, predicted, baseline in _pairs(results):
-        own, other = _Linearised(predicted, results.labels), _Linearised(baseline, results.labels)
+    for arm, seeds, predicted, baseline in _pairs(outcomes):
+        own, other = _Linearised(predicted, outcomes.labels, n), _Linearised(baseline, outcomes.labels, n)
         for measure in MEASURES:
-            for name, weights in COMPARED.items():
-                effect = contrast_effect(own.values(weights, measure) - other.values(weights, measure))
-                rows.append(
-                    {"arm": arm, "class": name, "measure": measure, **_interval(effect), "paired_seeds": len(seeds)}
-                )
+            for each in about:
+                effect = contrast_effect(own.values(each.weights, measure) - other.values(each.weights, measure))
+                found = {**_interval(effect), "paired_seeds": len(seeds)}
+                rows.append({"arm": arm, "kind": each.kind, "class": each.name, "measure": measure, **found})
     table = pd.DataFrame(rows, columns=CLASS_EFFECTS)
-    is_class = table["class"].isin(CLASSES)
+    is_class = table["kind"] == "class"
     for measure in MEASURES:
         for family in (is_class, ~is_class):
             tests = family & (table["measure"] == measure)
@@ -139,7 +178,7 @@ def class_effects(results: Results) -> pd.DataFrame:
     return table
 
 
-def confusions(results: Results) -> pd.DataFrame:
+def confusions(outcomes: Outcomes) -> pd.DataFrame:
     """How often each arm takes one class for another, against the baseline: a row an arm and ordered pair of classes.
 
     Columns: arm, true_class, predicted_class, baseline_rate, arm_rate (share of the true class's test images that are
@@ -148,24 +187,22 @@ def confusions(results: Results) -> pd.DataFrame:
     pairs of all arms), paired_seeds. Right predictions are left out: they are recall, in `class_effects`.
     Which arms have rows, and what is NaN with one seed, is as in `class_effects`.
 
-    90 tests an arm leave little power to each with few seeds: that a confusion is not significant does not say that it
-    has not changed.
-
-    Raises: ValueError: a class has fewer than two test images.
+    With n classes there are n (n - 1) tests an arm, 90 with ten, which leave little power to each with few seeds: that a
+    confusion is not significant does not say that it has not changed.
     """
     rows = []
-    for arm, seeds, predicted, baseline in _pairs(results):
-        for true_class, true_name in enumerate(CLASSES):
-            own = results.labels == true_class
+    for arm, seeds, predicted, baseline in _pairs(outcomes):
+        for true_class in _with_images(outcomes):
+            own = outcomes.labels == true_class
             arm_own, baseline_own = predicted[:, own], baseline[:, own]
-            for other_class, other_name in enumerate(CLASSES):
+            for other_class, other_name in enumerate(outcomes.classes):
                 if other_class == true_class:
                     continue
                 arm_taken, baseline_taken = arm_own == other_class, baseline_own == other_class
                 rows.append(
                     {
                         "arm": arm,
-                        "true_class": true_name,
+                        "true_class": outcomes.classes[true_class],
                         "predicted_class": other_name,
                         "baseline_rate": baseline_taken.mean(),
                         "arm_rate": arm_taken.mean(),
@@ -199,7 +236,7 @@ def gained_and_lost(confusions: pd.DataFrame, n: int = 3) -> pd.DataFrame:
     return first[["change", "significant", *confusions.columns]].reset_index(drop=True)
 
 
-def flips(results: Results) -> pd.DataFrame:
+def flips(outcomes: Outcomes) -> pd.DataFrame:
     """On how many test images an arm and the baseline differ in being right: a row an arm and seed that both have.
 
     Columns: arm, seed, baseline_right_arm_wrong, baseline_wrong_arm_right (images), p_value (McNemar's exact test); and, the
@@ -213,8 +250,8 @@ def flips(results: Results) -> pd.DataFrame:
     those to look at, and no test: the more seeds, the fewer they are.
     """
     rows = []
-    for arm, seeds, predicted, baseline in _pairs(results):
-        arm_right, baseline_right = predicted == results.labels, baseline == results.labels
+    for arm, seeds, predicted, baseline in _pairs(outcomes):
+        arm_right, baseline_right = predicted == outcomes.labels, baseline == outcomes.labels
         lost = int((baseline_right & ~arm_right).all(axis=0).sum())
         gained = int((arm_right & ~baseline_right).all(axis=0).sum())
         for place, seed in enumerate(seeds):
@@ -223,11 +260,11 @@ def flips(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FLIPS)
 
 
-def _pairs(results: Results) -> Iterator[tuple[str, list[int], np.ndarray, np.ndarray]]:
+def _pairs(outcomes: Outcomes) -> Iterator[tuple[str, list[int], np.ndarray, np.ndarray]]:
     """Each arm that shares seeds with the baseline: its name, those seeds, its predictions and the baseline's (seeds, images)."""
-    baseline = results.predictions[results.study.baseline.name]
-    for arm in results.study.arms:
-        cells = results.predictions[arm.name]
+    baseline = outcomes.predictions[outcomes.baseline.name]
+    for arm in outcomes.arms:
+        cells = outcomes.predictions[arm.name]
         seeds = sorted(cells.keys() & baseline.keys())
         if seeds and not arm.is_baseline:
             yield arm.name, seeds, np.stack([cells[s] for s in seeds]), np.stack([baseline[s] for s in seeds])
@@ -240,21 +277,29 @@ class _Linearised:
     pair of classes, and looked up for each image.
     """
 
-    def __init__(self, predicted: Int[np.ndarray, "seeds images"], labels: Int[np.ndarray, " images"]) -> None:
-        n = len(CLASSES)
+    def __init__(self, predicted: Int[np.ndarray, "seeds images"], labels: Int[np.ndarray, " images"], n: int) -> None:
         self.labels = labels
         table = (len(predicted), n, n)  # seeds, classes, predicted classes
         self.place = (
             labels * n + predicted + n * n * np.arange(len(predicted))[:, None]
         )  # of (seeds, images) in a table
         share = np.bincount(self.place.ravel(), minlength=len(predicted) * n * n).reshape(table) / len(labels)
-        self.values_of_pairs = {measure: _values_of_pairs(share, measure) for measure in MEASURES}
+        of_class = share.sum(axis=2)
+        self.taken_for = share / np.where(of_class, of_class, 1)[:, :, None]
+        """Of the images of a class, how many are predicted as each class: (seeds, classes, predicted classes)."""
+        self.parts = {measure: _parts(share, measure) for measure in MEASURES}
 
     def values(
         self, weights: Float[np.ndarray, " classes"], measure: Measure
     ) -> Float[np.ndarray, "seeds used_images"]:
         """Weighted sum of the classes' values; of recall, on the images of the classes that have a weight."""
-        of_pairs = np.tensordot(weights, self.values_of_pairs[measure], axes=1)
+        ratio, right, predicted = self.parts[measure]
+        # Of an image of class t that is predicted as p, less the mean of such values over the images of class t.
+        of_pairs = -(weights * predicted)[:, None, :] + (self.taken_for @ (weights * predicted)[:, :, None])
+        diagonal = np.arange(len(weights))
+        of_pairs[:, diagonal, diagonal] += weights * right
+        of_pairs -= (weights * right * self.taken_for[:, diagonal, diagonal])[:, :, None]
+        of_pairs += (ratio @ weights)[:, None, None]
         if measure != "recall":
             return of_pairs.take(self.place)
         used = weights[self.labels] != 0  # other images have no influence on a recall
@@ -263,28 +308,25 @@ class _Linearised:
         return mean + (values - mean) * used.mean()
 
 
-def _values_of_pairs(
+def _parts(
     share: Float[np.ndarray, "seeds classes predicted"], measure: Measure
-) -> Float[np.ndarray, "measured seeds classes predicted"]:
-    """Each class's ratio plus influence, for an image of a class that is predicted as a class.
+) -> tuple[Float[np.ndarray, "seeds classes"], ...]:
+    """Of each class its ratio, and what an image adds to its influence by being right in it, and takes away by being
+    predicted as it. What an image takes away by being of the class is the same for all images of its class, and so
+    nothing once their mean is taken off.
 
-    Args: share: of the images that are such.
+    Args: share: of the images that are of a class and predicted as a class.
     """
-    n = len(CLASSES)
-    of_class, taken_for_it = np.eye(n)[:, None, :, None], np.eye(n)[:, None, None, :]
-    right = of_class * taken_for_it
-    u, v = {
-        "recall": (right, of_class),
-        "precision": (right, taken_for_it),
-        "f1": (2 * right, of_class + taken_for_it),
+    both = np.diagonal(share, axis1=1, axis2=2)
+    of_class, predicted = share.sum(axis=2), share.sum(axis=1)
+    times, mean_v, counts_predicted = {
+        "recall": (1, of_class, 0),
+        "precision": (1, predicted, 1),
+        "f1": (2, of_class + predicted, 1),
     }[measure]
-    mean_u, mean_v = ((x * share).sum(axis=(-2, -1), keepdims=True) for x in (u, v))
-    mean_v[mean_v == 0] = 1  # a class that is never predicted: 0 / 1, and no influence
-    ratio = mean_u / mean_v
-    influence = (u - ratio * v) / mean_v
-    of_own_class = share.sum(axis=-1, keepdims=True)
-    mean_of_class = (influence * share).sum(axis=-1, keepdims=True) / np.where(of_own_class, of_own_class, 1)
-    return ratio + influence - mean_of_class
+    mean_v = np.where(mean_v, mean_v, 1)  # a class that is never predicted: 0 / 1, and no influence
+    ratio = times * both / mean_v
+    return ratio, times / mean_v, counts_predicted * ratio / mean_v
 
 
 def _interval(effect: PairedEffect) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import rich.markup
-import rich.table
+from pandas.api.types import is_numeric_dtype
+
+from ablations.text import FittedTable, Heading, printable
 
 MINUS = re.compile(r"(?<![\w.])-(?=\.?\d)")
 LATEX = {
@@ -29,6 +30,10 @@ LATEX = {
 }
 
 
+FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Column:
     """What a table shows of a row."""
@@ -36,6 +41,8 @@ class Column:
     header: str
     text: Callable[[pd.Series], str]
     align: Literal["left", "right"] = "right"
+    priority: int = 1
+    """0: always there. Where a terminal is too narrow, the columns with the largest number are left out first."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,17 +59,13 @@ class Table:
 
     def shown(self) -> pd.DataFrame:
         """What people see: strings, under the columns' headers."""
-        rows = [[column.text(row) for column in self.columns] for _, row in self.frame.iterrows()]
+        rows = [[printable(column.text(row)) for column in self.columns] for _, row in self.frame.iterrows()]
         return pd.DataFrame(rows, columns=[column.header for column in self.columns], dtype=object)
 
-    def for_terminal(self) -> rich.table.Table:
-        """The table as rich prints it."""
-        table = rich.table.Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in self.columns:
-            table.add_column(column.header, justify=column.align, no_wrap=column.align == "right")
-        for row in self.shown().itertuples(index=False):
-            table.add_row(*map(rich.markup.escape, row))
-        return table
+    def for_terminal(self) -> FittedTable:
+        """The table as rich prints it, with the columns that there is room for."""
+        headings = [Heading(column.header, column.align, column.priority) for column in self.columns]
+        return FittedTable(headings, self.shown().to_numpy().tolist())
 
     def html_rows(self) -> list[list[str]]:
         """The cells' texts, to be escaped by whoever writes them into a page."""
@@ -93,8 +96,21 @@ class Table:
 
     def write(self, folder: Path) -> None:
         """Writes NAME.csv and NAME.tex."""
-        self.frame.to_csv(folder / f"{self.name}.csv", index=False)
+        texts = [str(name) for name in self.frame if not is_numeric_dtype(self.frame[name])]
+        safe = self.frame.assign(**{name: self.frame[name].map(csv_text) for name in texts})
+        safe.to_csv(folder / f"{self.name}.csv", index=False)
         (folder / f"{self.name}.tex").write_text(self.latex(), encoding="utf-8")
+
+
+def csv_text(value: object) -> object:
+    """A text as it may stand in a CSV that a spreadsheet opens, which would run one that begins like a formula.
+
+    Such a text gets an apostrophe before it. Numbers stay, those that are texts too, and so does all that is no text.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def with_minus_signs(text: str) -> str:

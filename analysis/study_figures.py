@@ -1,4 +1,4 @@
-"""Which figures a study has, by name: from its results to Axes, with the caption that says how to read each."""
+"""Which figures a study has, by name: from its tables to Axes, with the caption that says how to read each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from analysis import figures
-from analysis.effects import effect_table, seed_differences
-from analysis.factors import design, factor_accuracies, repeated_changes
-from analysis.per_class import class_effects
-from analysis.results import Results
+from analysis.factors import repeated_changes
+from analysis.study_tables import StudyTables
 
 
 @dataclass(frozen=True)
@@ -20,42 +18,33 @@ class StudyFigure:
 
     name: str
     caption: str
-    draw: Callable[[Results], Axes]
+    draw: Callable[[StudyTables], Axes]
     """Raises `figures.NothingToDraw` where the study has nothing to show in it."""
 
 
-def _forest(results: Results) -> Axes:
-    effects = effect_table(results.trials, results.correct)
-    return figures.forest(effects, seed_differences(results.trials, results.correct))
+def _forest(study: StudyTables) -> Axes:
+    return figures.forest(study.effects, study.seed_differences)
 
 
-def _steps(results: Results) -> Axes:
-    study = results.study
-    tuned = {field for fields in study.tuned.values() for field in fields}
-    repeated = repeated_changes(study.arms, tuned)
+def _steps(study: StudyTables) -> Axes:
+    repeated = repeated_changes(study.outcomes.arms)
     if repeated:
         raise figures.NothingToDraw(f"more than one arm changes {repeated[0]}, and such changes do not add up")
-    return figures.steps(effect_table(results.trials, results.correct))
+    return figures.steps(study.effects)
 
 
-def _two_factor(results: Results) -> Axes:
+def _two_factor(study: StudyTables) -> Axes:
     """A panel for each two of the factors; returns the first."""
-    arms = results.study.arms
-    if design(arms) is None:
+    if study.design is None:
         raise figures.NothingToDraw("its arms do not cross two factors")
-    accuracies = factor_accuracies(arms, results.correct)
-    pairs = [pair for _, pair in accuracies.groupby(["factor", "other_factor"], sort=False)]
+    pairs = [pair for _, pair in study.factor_accuracies.groupby(["factor", "other_factor"], sort=False)]
     if len(pairs) < 2:
-        return figures.two_factor(accuracies)
+        return figures.two_factor(study.factor_accuracies)
     size = mpl.rcParams["figure.figsize"][0], 2.5 * len(pairs)
     panels = plt.subplots(len(pairs), figsize=size, layout="constrained")[1]
     for pair, ax in zip(pairs, panels, strict=True):
         figures.two_factor(pair, ax=ax)
     return panels[0]
-
-
-def _cost(results: Results) -> Axes:
-    return figures.accuracy_against_cost(effect_table(results.trials, results.correct))
 
 
 FIGURES: dict[str, StudyFigure] = {
@@ -83,19 +72,19 @@ FIGURES: dict[str, StudyFigure] = {
             "cost",
             "Test accuracy against multiply-adds; bars are standard deviations over seeds. Filled arms are the Pareto "
             "frontier: no other arm is as accurate at this cost or less.",
-            _cost,
+            lambda study: figures.accuracy_against_cost(study.effects),
         ),
         StudyFigure(
             "learning_curves",
             "Validation accuracy after each epoch: a thin line per seed, a bold mean per arm. Curves that still climb at "
             "the end compare speeds of learning as well as architectures.",
-            lambda results: figures.learning_curves(results.epochs),
+            lambda study: figures.learning_curves(study.epochs),
         ),
         StudyFigure(
             "per_class",
             "Change in each class's recall from the baseline, in percentage points, mean over the shared seeds. Bold: "
             "significant after Holm's correction over all classes and arms.",
-            lambda results: figures.per_class(results.per_class, effects=class_effects(results)),
+            lambda study: figures.per_class(study.recalls, effects=study.class_effects),
         ),
     )
 }

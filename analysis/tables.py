@@ -6,15 +6,16 @@ import pandas as pd
 
 from ablations.units import size
 from analysis.effects import difference, mixed_kinds, points, probability, with_interval
-from analysis.per_class import MEASURES
+from analysis.per_class import MEASURES, Measure
 from analysis.render import Column, Table
-from cnnkit.data import CLASSES
 
-ARM = Column("arm", lambda row: str(row["arm"]), "left")
-SEEDS = Column("seeds", lambda row: str(row["seeds"]))
-CLASS = Column("class", lambda row: row["class"], "left")
-PAIRED = Column("difference [95 %]", lambda row: with_interval(row["delta"], row["low"], row["high"], sign=True))
-P_HOLM = Column("p Holm", lambda row: probability(row["adjusted_p"]))
+ARM = Column("arm", lambda row: str(row["arm"]), "left", 0)
+SEEDS = Column("seeds", lambda row: str(row["seeds"]), priority=4)
+CLASS = Column("class", lambda row: row["class"], "left", 0)
+PAIRED = Column(
+    "difference [95 %]", lambda row: with_interval(row["delta"], row["low"], row["high"], sign=True), priority=1
+)
+P_HOLM = Column("p Holm", lambda row: probability(row["adjusted_p"]), priority=2)
 
 
 def _with_sd(row: pd.Series, what: str) -> str:
@@ -23,8 +24,10 @@ def _with_sd(row: pd.Series, what: str) -> str:
 
 
 def _with_ratio(row: pd.Series, what: str) -> str:
+    if pd.isna(row[what]):
+        return ""
     ratio = f"{row[f'{what}_ratio']:.2g}"
-    return size(row[what]) + ("" if ratio == "1" else f" ({ratio}x)")
+    return size(row[what]) + ("" if ratio in ("1", "nan") else f" ({ratio}x)")
 
 
 def _seconds(row: pd.Series) -> str:
@@ -39,18 +42,18 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
     columns = (
         ARM,
         SEEDS,
-        Column("test % (SD)", lambda row: _with_sd(row, "test")),
-        Column("difference [95 %]", difference),
+        Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
+        Column("difference [95 %]", difference, priority=1),
         P_HOLM,
-        Column("verdict", lambda row: str(row["verdict"])),
-        Column("params", lambda row: _with_ratio(row, "parameters")),
-        Column("head", lambda row: f"{row['head_share']:.0%}"),
-        Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds")),
+        Column("verdict", lambda row: str(row["verdict"]), priority=1),
+        Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
+        Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
+        Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds"), priority=5),
     )
     notes = (
         "Test accuracy: mean over seeds with standard deviation. Difference to the baseline in percentage points, paired by "
         "seed and test image, with a 95 % interval for new seeds and new test images that is not adjusted for the number of "
-        "arms; p adjusted by Holm's method. Head: share of the parameters that sits in the classifier.",
+        "arms; p adjusted by Holm's method. Head: share of the parameters that sits in the classifier. Blank: not known.",
     )
     return Table("effects", f"{title}{': ' if title else ''}differences to the baseline", frame, columns, notes)
 
@@ -63,22 +66,26 @@ def arms(frame: pd.DataFrame, *, title: str = "") -> Table:
     mixed = mixed_kinds(frame)
     columns = (
         ARM,
-        Column("changes", lambda row: row["changes"] or "baseline", "left"),
-        Column("field", lambda row: "" if pd.isna(row["receptive_field"]) else f"{row['receptive_field']:.3g}"),
-        Column("validation % (SD)", lambda row: _with_sd(row, "validation")),
-        Column("s", _seconds),
-        *((Column("GPU-h", lambda row: f"{row['gpu_hours']:.2f}"),) if frame["gpu_hours"].any() else ()),
-        *((Column("trained on", lambda row: row["trained_on"], "left"),) if mixed else ()),
+        Column("changes", lambda row: "baseline" if row["is_baseline"] else row["changes"], "left", 1),
+        *((Column("chosen", lambda row: row["chosen"], "left", 1),) if frame["chosen"].any() else ()),
+        Column(
+            "field", lambda row: "" if pd.isna(row["receptive_field"]) else f"{row['receptive_field']:.3g}", priority=4
+        ),
+        Column("validation % (SD)", lambda row: _with_sd(row, "validation"), priority=2),
+        Column("s", _seconds, priority=3),
+        *((Column("GPU-h", lambda row: f"{row['gpu_hours']:.2f}", priority=5),) if frame["gpu_hours"].any() else ()),
+        *((Column("trained on", lambda row: row["trained_on"], "left", 2),) if mixed else ()),
     )
     shared = "; *: trials shared the device, which lengthens them" if frame["shared_device"].any() else ""
     hours = " GPU-h: of all seeds." if frame["gpu_hours"].any() else ""
+    chosen = " Chosen: by validation accuracy, on a seed of its own." if frame["chosen"].any() else ""
     notes = (
         f"Field: receptive field of the last block in original pixels. Validation accuracy after the last epoch: mean over "
-        f"seeds with standard deviation. s: seconds of a trial, mean over seeds{shared}.{hours}",
+        f"seeds with standard deviation. s: seconds of a trial, mean over seeds{shared}.{hours}{chosen}",
     )
     names = [
-        "arm", "changes", "receptive_field", "validation_mean", "validation_sd", "seconds", "shared_device", "gpu_hours",
-        "trained_on",
+        "arm", "is_baseline", "changes", "chosen", "receptive_field", "validation_mean", "validation_sd", "seconds",
+        "shared_device", "gpu_hours", "trained_on",
     ]  # fmt: skip
     return Table("arms", f"{title}{': ' if title else ''}what each arm is", frame[names], columns, notes)
 
@@ -89,10 +96,10 @@ def factors(frame: pd.DataFrame) -> Table:
     Args: frame: as `analysis.factors.factor_effects`.
     """
     columns = (
-        Column("effect", _term, "left"),
+        Column("effect", _term, "left", 0),
         PAIRED,
         P_HOLM,
-        Column("seeds", lambda row: f"{row['paired_seeds']:.0f}"),
+        Column("seeds", lambda row: f"{row['paired_seeds']:.0f}", priority=3),
     )
     notes = (
         "In percentage points of test accuracy, over the seeds that all arms of the design have finished. A main effect is "
@@ -111,22 +118,22 @@ def _term(row: pd.Series) -> str:
 
 
 def groups(class_effects: pd.DataFrame) -> Table:
-    """What each arm changes in the mean recall of vehicles and of animals, and whether it changes one more.
+    """What each arm changes in the mean recall of each group of classes, and whether it changes one more than another.
 
     Args: class_effects: as `analysis.per_class.class_effects`.
     """
-    frame = class_effects[~class_effects["class"].isin(CLASSES) & (class_effects["measure"] == "recall")]
+    frame = class_effects[(class_effects["kind"] != "class") & (class_effects["measure"] == "recall")]
     columns = (
         ARM,
-        Column("recall of", lambda row: row["class"], "left"),
+        Column("recall of", lambda row: row["class"], "left", 0),
         PAIRED,
         P_HOLM,
     )
     notes = (
-        "Mean recall of the four vehicles and of the six animals, against the baseline, in percentage points. That an arm "
-        "changes one group more than the other is a claim about the row of their difference alone.",
+        "Mean recall of a group's classes, against the baseline, in percentage points. That an arm changes one group more than "
+        "another is a claim about the row of their difference alone.",
     )
-    return Table("groups", "Vehicles and animals", frame, columns, notes)
+    return Table("groups", "Groups of classes", frame, columns, notes)
 
 
 def class_effects(frame: pd.DataFrame) -> Table:
@@ -134,7 +141,7 @@ def class_effects(frame: pd.DataFrame) -> Table:
 
     Args: frame: as `analysis.per_class.class_effects`.
     """
-    wide = _by_measure(frame, ["arm", "class"], ["delta", "low", "high", "p_value", "adjusted_p"])
+    wide = _by_measure(frame, ["arm", "kind", "class"], ["delta", "low", "high", "p_value", "adjusted_p"])
     columns = (
         ARM,
         CLASS,
@@ -152,7 +159,7 @@ def class_table(frame: pd.DataFrame) -> Table:
 
     Args: frame: as `analysis.per_class.class_table`.
     """
-    wide = _by_measure(frame, ["arm", "class", "seeds"], ["mean", "sd", "low", "high"])
+    wide = _by_measure(frame, ["arm", "kind", "class", "seeds"], ["mean", "sd", "low", "high"])
     columns = (
         ARM,
         CLASS,
@@ -166,15 +173,17 @@ def class_table(frame: pd.DataFrame) -> Table:
     return Table("classes", "Recall, precision and F1 by class", wide, columns, notes)
 
 
-def _change(measure: str) -> tuple[Column, Column]:
+def _change(measure: Measure) -> tuple[Column, Column]:
+    priority = 1 + MEASURES.index(measure)
     return (
-        Column(f"{measure} [95 %]", lambda row: _of(row, measure, "delta", sign=True)),
-        Column("p Holm", lambda row: probability(row[f"{measure}_adjusted_p"])),
+        Column(f"{measure} [95 %]", lambda row: _of(row, measure, "delta", sign=True), priority=priority),
+        Column("p Holm", lambda row: probability(row[f"{measure}_adjusted_p"]), priority=priority),
     )
 
 
-def _level(measure: str) -> Column:
-    return Column(f"{measure} % [95 %]", lambda row: _of(row, measure, "mean"))
+def _level(measure: Measure) -> Column:
+    text = Column(f"{measure} % [95 %]", lambda row: _of(row, measure, "mean"), priority=1 + MEASURES.index(measure))
+    return text
 
 
 def _by_measure(frame: pd.DataFrame, rows: list[str], values: list[str]) -> pd.DataFrame:
@@ -199,16 +208,16 @@ def confusions(frame: pd.DataFrame) -> Table:
     """
     columns = (
         ARM,
-        Column("confusion", lambda row: f"{row['true_class']} → {row['predicted_class']}", "left"),
-        Column("change", lambda row: row["change"], "left"),
-        Column("baseline %", lambda row: points(row["baseline_rate"])),
-        Column("arm %", lambda row: points(row["arm_rate"])),
+        Column("confusion", lambda row: f"{row['true_class']} → {row['predicted_class']}", "left", 0),
+        Column("change", lambda row: row["change"], "left", 3),
+        Column("baseline %", lambda row: points(row["baseline_rate"]), priority=4),
+        Column("arm %", lambda row: points(row["arm_rate"]), priority=4),
         PAIRED,
         P_HOLM,
     )
     notes = (
         "True class → predicted class: share of the true class's test images, mean over the paired seeds. Of each arm the three "
-        "that rose most and the three that fell most, significant ones first. p is adjusted over all 90 confusions of all arms.",
+        "that rose most and the three that fell most, significant ones first. p is adjusted over all confusions of all arms.",
     )
     return Table("confusions", "Confusions gained and lost", frame, columns, notes)
 
@@ -220,12 +229,12 @@ def flips(frame: pd.DataFrame) -> Table:
     """
     columns = (
         ARM,
-        Column("seed", lambda row: str(row["seed"])),
-        Column("lost", lambda row: str(row["baseline_right_arm_wrong"])),
-        Column("gained", lambda row: str(row["baseline_wrong_arm_right"])),
-        Column("p McNemar", lambda row: probability(row["p_value"])),
-        Column("lost in every seed", lambda row: str(row["lost_in_every_seed"])),
-        Column("gained in every seed", lambda row: str(row["gained_in_every_seed"])),
+        Column("seed", lambda row: str(row["seed"]), priority=0),
+        Column("lost", lambda row: str(row["baseline_right_arm_wrong"]), priority=1),
+        Column("gained", lambda row: str(row["baseline_wrong_arm_right"]), priority=1),
+        Column("p McNemar", lambda row: probability(row["p_value"]), priority=2),
+        Column("lost in every seed", lambda row: str(row["lost_in_every_seed"]), priority=3),
+        Column("gained in every seed", lambda row: str(row["gained_in_every_seed"]), priority=3),
     )
     notes = (
         "Lost: test images that the baseline gets right and the arm wrong; gained: the reverse. McNemar's test speaks of the "
@@ -234,19 +243,21 @@ def flips(frame: pd.DataFrame) -> Table:
     return Table("flips", "Images that flip", frame, columns, notes)
 
 
-def cells(trials: pd.DataFrame) -> Table:
+def cells(frame: pd.DataFrame) -> Table:
     """Every cell of the study, where it was trained and what came of it.
 
-    Args: trials: as `analysis.results.Results.trials`.
+    Args: frame: as `analysis.outcomes.Outcomes.cells`.
     """
     columns = (
         ARM,
-        Column("seed", lambda row: str(row["seed"])),
-        Column("status", lambda row: str(row["status"]), "left"),
-        Column("test %", lambda row: points(row["test_accuracy"])),
-        Column("s", lambda row: "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}"),
-        Column("device", lambda row: "" if pd.isna(row["device"]) else f"{row['device']}, {row['precision']}", "left"),
-        Column("key", lambda row: str(row["key"]), "left"),
-        Column("note", lambda row: str(row["note"]), "left"),
+        Column("seed", lambda row: str(row["seed"]), priority=0),
+        Column("status", lambda row: str(row["status"]), "left", 1),
+        Column("test %", lambda row: points(row["test_accuracy"]), priority=2),
+        Column("s", lambda row: "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}", priority=3),
+        Column(
+            "device", lambda row: "" if pd.isna(row["device"]) else f"{row['device']}, {row['precision']}", "left", 4
+        ),
+        Column("key", lambda row: str(row["key"]), "left", 5),
+        Column("note", lambda row: str(row["note"]), "left", 3),
     )
-    return Table("cells", "Every cell: one arm, one seed", trials, columns)
+    return Table("cells", "Every cell: one arm, one seed", frame, columns)

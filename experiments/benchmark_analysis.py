@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -130,23 +131,20 @@ def seconds_of_reading(root: Path) -> dict[str, float]:
         return value
 
     started = time.perf_counter()
-    from analysis.effects import effect_table, seed_differences
-    from analysis.per_class import class_effects, class_table, confusions, flips, gained_and_lost
-    from analysis.results import load
+    from analysis.outcomes import Outcomes
+    from analysis.study_tables import StudyTables
 
     seconds["imports"] = time.perf_counter() - started
-    results = timed("load", lambda: load(root))
-    timed("predictions", lambda: results.correct)
-    timed("effect_table", lambda: effect_table(results.trials, results.correct))
-    timed("seed_differences", lambda: seed_differences(results.trials, results.correct))
-    timed("epochs", lambda: results.epochs)
-    timed("per_class", lambda: results.per_class)
-    timed("class_table", lambda: class_table(results))
-    timed("class_effects", lambda: class_effects(results))
-    timed("confusions", lambda: gained_and_lost(confusions(results)))
-    timed("flips", lambda: flips(results))
-    if results.damaged:
-        raise UserError(f"the benchmark's own records are damaged: {results.damaged[0]}")
+    outcomes = timed("load", lambda: Outcomes.from_store(root))
+    study = StudyTables(outcomes)
+    timed("predictions", lambda: outcomes.correct)
+    for table in (
+        "effects", "seed_differences", "epochs", "recalls", "class_table", "class_effects", "gained_and_lost", "flips",
+    ):  # fmt: skip
+        timed(table, partial(getattr, study, table))
+    lost = outcomes.excluded
+    if lost:
+        raise UserError(f"the benchmark's own records are damaged: {lost[0].reason}")
     return seconds
 
 

@@ -23,10 +23,12 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import tyro
 
-from ablations.cli import console, known, parse, run_script
+from ablations.cli import console, known, parse, run_script, share_of_points
 from analysis import figures
-from analysis.results import load
+from analysis.effects import MARGIN
+from analysis.outcomes import Outcomes
 from analysis.study_figures import FIGURES
+from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 
 SUFFIXES = (".pdf", ".png", ".svg")
@@ -45,6 +47,8 @@ class Arguments:
     """In inches; the height follows from the number of arms."""
     out: Path | None = None
     """The file to write, as .pdf, .png (300 dots an inch) or .svg; NAME.pdf by default."""
+    margin: float = 100 * MARGIN
+    """Differences within so many percentage points count as equivalent."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,11 +60,11 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--out {out}: a figure is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if not NARROWEST <= args.width <= WIDEST:
         raise UserError(f"--width {args.width:g}: from {NARROWEST:g} to {WIDEST:g} inches")
-    results = load(args.study)
+    study = StudyTables(Outcomes.from_store(args.study), share_of_points("--margin", args.margin))
     mpl.use("agg")  # a file needs no window
     with mpl.rc_context({**figures.STYLE, "figure.figsize": (args.width, 2.4)}):
         try:
-            figure = FIGURES[name].draw(results).figure.canvas.figure
+            figure = FIGURES[name].draw(study).figure.canvas.figure
         except figures.NothingToDraw as error:
             raise UserError(f"{args.study}: {error}, so there is nothing to draw") from error
         try:
@@ -69,11 +73,13 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"cannot write {out}: {error.strerror}") from error
         finally:
             plt.close(figure)
-    left_out = int((results.trials["status"] != "finished").sum())
-    remark = f"; {left_out} of {len(results.trials)} cells are not finished and left out" if left_out else ""
+    cells = study.outcomes.cells
+    left_out = int((cells["status"] != "finished").sum())
+    remark = f"; {left_out} of {len(cells)} cells are not finished and left out" if left_out else ""
     console().print(f"wrote {out}{remark}", markup=False, soft_wrap=True)
-    for notice in results.damaged:
-        console().print(notice, markup=False, soft_wrap=True)
+    for cell in study.outcomes.excluded:
+        if cell.status == "damaged":
+            console().print(cell.reason, markup=False, soft_wrap=True)
     return 0
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import matplotlib as mpl
 import tyro
 
-from ablations.cli import console, parse, run_script
+from ablations.cli import console, parse, run_script, share_of_points
 from analysis import report
 from analysis.effects import MARGIN
-from analysis.results import load
+from analysis.outcomes import Outcomes
+from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 
 
@@ -37,15 +38,15 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Writes the report, and says where."""
     args = parse(Arguments, arguments, description=__doc__)
-    if not 0 < args.margin < 100:
-        raise UserError(f"--margin {args.margin:g}: give percentage points, above 0 and below 100")
-    results = load(args.study)
-    folder = results.store.study_folder(results.study.name) / report.FOLDER if args.out is None else args.out.resolve()
+    margin = share_of_points("--margin", args.margin)
+    outcomes = Outcomes.from_store(args.study)
+    assert outcomes.study.folder is not None  # it lies in a results folder
+    folder = outcomes.study.folder / report.FOLDER if args.out is None else args.out.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / report.PAGE).is_file())):
         raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
     mpl.use("agg")  # files need no window
     try:
-        page = report.write(results, folder, margin=args.margin / 100)
+        page = report.write(StudyTables(outcomes, margin=margin), folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
     console().print(

@@ -277,32 +277,29 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     import matplotlib as mpl
 
     from analysis import report, tables
-    from analysis.effects import effect_table, remarks
-    from analysis.factors import factor_effects
-    from analysis.results import load
+    from analysis.effects import remarks
+    from analysis.outcomes import Outcomes
+    from analysis.study_tables import StudyTables
 
-    results = load(store.root, plan.study.name)
-    effects = effect_table(results.trials, results.correct)
-    title = f"{plan.study.name}: {plan.study.question}"
+    outcomes = Outcomes.from_store(store.root, plan.study.name)
+    study = StudyTables(outcomes)
+    title = f"{outcomes.study.name}: {outcomes.study.question}"
     if plan.data.source == "sample":
         title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
-    for arm, chosen in plan.study.tuned.items():
-        title += f"\n{arm}: {', '.join(f'{field} {value}' for field, value in chosen.items())}, chosen by validation"
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
-    factors = factor_effects(results.study.arms, results.correct)
-    crossed = [] if factors.empty else [tables.factors(factors)]
-    for table in (tables.effects(effects), tables.arms(effects), *crossed):
+    crossed = [] if study.factor_effects.empty else [tables.factors(study.factor_effects)]
+    for table in (tables.effects(study.effects), tables.arms(study.effects), *crossed):
         out.print()
         out.print(table.for_terminal())
     out.print()
-    for sentence in filter(None, effects["sentence"]):
+    for sentence in filter(None, study.effects["sentence"]):
         out.print(sentence, markup=False, soft_wrap=True)
-    for note in [*remarks(effects), *results.remarks]:
+    for note in [*remarks(study.effects), *outcomes.remarks]:
         out.print(note, markup=False, soft_wrap=True)
     mpl.use("agg")  # files need no window
     try:
-        page = str(report.write(results, store.study_folder(plan.study.name) / report.FOLDER))
+        page = str(report.write(study, store.study_folder(plan.study.name) / report.FOLDER))
     except OSError as error:
         page = f"could not be written ({error.strerror}); experiments/report.py writes it when there is room"
     out.print(f"\nreport: {page}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)

@@ -8,14 +8,18 @@ Reads only; takes a second or two. Safe while studies run.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
-from rich.table import Table
 
 from ablations.cli import console, parse, run_script
 from ablations.store import Store
+from ablations.text import FittedTable, Heading, printable
 from ablations.units import duration, size
 from cnnkit.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -26,50 +30,60 @@ class Arguments:
     """A results folder."""
 
 
+STATUSES = ("finished", "running", "failed", "diverged", "damaged", "missing")
+HEADINGS = (
+    Heading("study", "left", 0), Heading("cells", priority=1), Heading("done", priority=1), Heading("running", priority=2),
+    Heading("failed", priority=2), Heading("diverged", priority=3), Heading("damaged", priority=3),
+    Heading("missing", priority=2), Heading("trained", priority=4), Heading("GPU-hours", priority=5),
+    Heading("needed", priority=3),
+)  # fmt: skip
+
+
+def needed(cells: "pd.DataFrame") -> str:
+    """How long the cells that are not finished will train, at the pace of those that are."""
+    done = cells[cells["status"] == "finished"]
+    left = cells[cells["status"].isin(["missing", "running", "failed"])]
+    if left.empty:
+        return "nothing"
+    if done.empty:
+        return "not known yet"
+    if cells["work"].isna().any():  # what an arm costs is not known: cells are taken as alike
+        return duration(len(left) * done["seconds"].mean())
+    return duration(left["work"].sum() * done["seconds"].sum() / done["work"].sum())
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints a table, a line a study."""
     args = parse(Arguments, arguments, description=__doc__)
     store = Store(args.results)
 
-    from analysis.results import load
+    from analysis.outcomes import Outcomes
 
     out = console()
-    out.print(f"{args.results}: {store.about.data_description}", markup=False, soft_wrap=True)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("study", no_wrap=True)
-    columns = ("cells", "done", "running", "failed", "diverged", "damaged", "missing", "trained", "GPU-hours", "needed")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    unreadable = []
+    out.print(f"{args.results}: {printable(store.about.data_description)}", markup=False, soft_wrap=True)
+    rows, unreadable = [], []
     for name in store.studies():
         try:
-            trials = load(args.results, name).trials
+            cells = Outcomes.from_store(args.results, name).cells
         except UserError as error:
             unreadable.append(str(error))
             continue
-        counts = trials["status"].value_counts()
-        done = trials[trials["status"] == "finished"]
-        left = trials[trials["status"].isin(["missing", "running", "failed"])]
-        seconds = done["seconds"].sum() if len(done) else 0.0
-        gpu_hours = (done["seconds"] * done["gpu_share"]).sum() / 3600 if len(done) else 0.0
-        # The pace of what is done, in multiply-adds of a whole trial a second.
-        needed = "not known yet" if len(left) else "nothing"
-        if len(left) and seconds:
-            needed = duration(left["work"].sum() * seconds / done["work"].sum())
-        table.add_row(
-            name,
-            str(len(trials)),
-            *(
-                str(counts.get(status, 0))
-                for status in ("finished", "running", "failed", "diverged", "damaged", "missing")
-            ),
-            duration(seconds),
-            f"{gpu_hours:.1f}",
-            needed,
+        counts = cells["status"].value_counts()
+        done = cells[cells["status"] == "finished"]
+        seconds = done["seconds"].sum()
+        rows.append(
+            [
+                printable(name),
+                str(len(cells)),
+                *(str(counts.get(status, 0)) for status in STATUSES),
+                duration(seconds),
+                f"{(done['seconds'] * done['gpu_share']).sum() / 3600:.1f}",
+                needed(cells),
+            ]
         )
-    out.print(table)
+    out.print(FittedTable(HEADINGS, rows))
     for sentence in unreadable:
-        out.print(sentence, markup=False, soft_wrap=True)
+        out.print(printable(sentence), markup=False, soft_wrap=True)
     used = sum(file.stat().st_size for file in args.results.rglob("*") if file.is_file())
     weights = sum(file.stat().st_size for file in args.results.glob("cells/*/weights.safetensors"))
     out.print(

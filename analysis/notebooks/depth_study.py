@@ -17,19 +17,21 @@ import matplotlib.pyplot as plt
 
 import analysis
 from analysis import figures, tables
-from analysis.effects import effect_table, remarks
-from analysis.results import load
+from analysis.effects import remarks
+from analysis.outcomes import Outcomes
 from analysis.study_figures import FIGURES
+from analysis.study_tables import StudyTables
 
 CLONE = Path(analysis.__file__).parents[1]
+MARGIN = 0.01  # differences within one percentage point count as equivalent
 STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/results/studies/depth-smoke"))
 
 plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 110})
 
 # %%
-results = load(STUDY)
-effects = effect_table(results.trials, results.correct)
-print(results.study.question, results.study.data.text, *remarks(effects), *results.remarks, sep="\n")
+study = StudyTables(Outcomes.from_store(STUDY), margin=MARGIN)
+about = study.outcomes.study
+print(about.question, about.data_text, *remarks(study.effects), *study.outcomes.remarks, sep="\n")
 
 # %% [markdown]
 # ## Effects
@@ -39,14 +41,14 @@ print(results.study.question, results.study.data.text, *remarks(effects), *resul
 # moved with the factor: an arm that is also a larger network is not an answer about the factor alone.
 
 # %%
-tables.effects(effects, title=results.study.name)
+tables.effects(study.effects, title=about.name)
 
 # %% [markdown]
 # The same in words, each with its scope. *Inconclusive* is no claim of equality: that is *equivalent*, and it needs an
 # interval that lies within the margin. An arm of one seed has no interval, and so no verdict.
 
 # %%
-print(*filter(None, effects["sentence"]), sep="\n")
+print(*filter(None, study.effects["sentence"]), sep="\n")
 
 # %% [markdown]
 # ## Forest plot
@@ -57,7 +59,7 @@ print(*filter(None, effects["sentence"]), sep="\n")
 # the fillings are.
 
 # %%
-ax = FIGURES["forest"].draw(results)
+ax = FIGURES["forest"].draw(study)
 
 # %% [markdown]
 # ## Accuracy and cost
@@ -66,7 +68,7 @@ ax = FIGURES["forest"].draw(results)
 # multiply-adds are not seconds. The bars are spreads of single seeds; whether two arms differ is for the forest plot.
 
 # %%
-ax = FIGURES["cost"].draw(results)
+ax = FIGURES["cost"].draw(study)
 
 # %% [markdown]
 # ## Learning curves
@@ -76,7 +78,7 @@ ax = FIGURES["cost"].draw(results)
 # accuracy; the test images were looked at once, at the end.
 
 # %%
-ax = FIGURES["learning_curves"].draw(results)
+ax = FIGURES["learning_curves"].draw(study)
 
 # %% [markdown]
 # ## The arms
@@ -85,4 +87,4 @@ ax = FIGURES["learning_curves"].draw(results)
 # side alike.
 
 # %%
-tables.arms(effects, title=results.study.name)
+tables.arms(study.effects, title=about.name)

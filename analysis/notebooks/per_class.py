@@ -17,21 +17,21 @@ import matplotlib.pyplot as plt
 
 import analysis
 from analysis import figures, tables
-from analysis.effects import effect_table, remarks
-from analysis.per_class import class_effects, class_table, confusions, flips, gained_and_lost
-from analysis.results import load
+from analysis.effects import remarks
+from analysis.outcomes import Outcomes
 from analysis.study_figures import FIGURES
+from analysis.study_tables import StudyTables
 
 CLONE = Path(analysis.__file__).parents[1]
+MARGIN = 0.01  # differences within one percentage point count as equivalent
 STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/results/studies/batch_norm_dropout-smoke"))
 
 plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 110})
 
 # %%
-results = load(STUDY)
-effects = effect_table(results.trials, results.correct)
-by_class = class_effects(results)
-print(results.study.question, results.study.data.text, *remarks(effects), *results.remarks, sep="\n")
+study = StudyTables(Outcomes.from_store(STUDY), margin=MARGIN)
+about = study.outcomes.study
+print(about.question, about.data_text, *remarks(study.effects), *study.outcomes.remarks, sep="\n")
 
 # %% [markdown]
 # ## Change in recall
@@ -41,26 +41,27 @@ print(results.study.question, results.study.data.text, *remarks(effects), *resul
 # differ.
 
 # %%
-ax = FIGURES["per_class"].draw(results)
+ax = FIGURES["per_class"].draw(study)
 
 # %% [markdown]
-# ## Vehicles and animals
+# ## Groups of classes
 #
-# The mean recall of the four vehicles and of the six animals. Whether an arm hurts one group more is answered by the row of
-# their difference alone. Even where it does, it does not follow that the network looks at shapes, or at textures: simple
-# statistics of colours and edges favour vehicles, too.
+# The mean recall of a group's classes: in CIFAR-10, of the four vehicles and of the six animals. Whether an arm hurts one
+# group more is answered by the row of their difference alone. Even where it does, it does not follow that the network looks
+# at shapes, or at textures: simple statistics of colours and edges favour vehicles, too. Other data may name no groups.
 
 # %%
-tables.groups(by_class)
+tables.groups(study.class_effects)
 
 # %% [markdown]
 # ## Confusions gained and lost
 #
 # Of each arm, the confusions that rose and fell most. Picked for being the largest, their sizes flatter: expect them smaller
-# when the study is repeated. With 90 tests an arm, a confusion that is not significant may have changed all the same.
+# when the study is repeated. With 90 tests an arm (of ten classes), a confusion that is not significant may have changed all
+# the same.
 
 # %%
-tables.confusions(gained_and_lost(confusions(results), 3))
+tables.confusions(study.gained_and_lost)
 
 # %% [markdown]
 # ## Images that flip
@@ -69,7 +70,7 @@ tables.confusions(gained_and_lost(confusions(results), 3))
 # flips in one seed say little about the arm; those in every seed are images to look at.
 
 # %%
-tables.flips(flips(results))
+tables.flips(study.flips)
 
 # %% [markdown]
 # ## Recall, precision and F1 of every arm
@@ -77,4 +78,4 @@ tables.flips(flips(results))
 # Levels, for looking up. Intervals of two arms that overlap say nothing about their difference.
 
 # %%
-tables.class_table(class_table(results))
+tables.class_table(study.class_table)

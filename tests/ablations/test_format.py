@@ -6,7 +6,7 @@ import pytest
 
 from ablations.cell import Cell, SplitSizes
 from ablations.store import Store
-from analysis.results import load
+from analysis.outcomes import Outcomes
 from cnnkit import ConvNetSpec, Recipe
 
 STORED = Path(__file__).parent / "stored"
@@ -19,7 +19,7 @@ def store() -> Store:
 
 def test_a_cell_of_format_1_is_found_under_its_key_and_read(store):
     (study,) = store.studies()
-    trials = load(store.root, study).trials
+    trials = Outcomes.from_store(store.root, study).cells
     assert (trials["status"] == "finished").all()
     for key in trials["key"]:
         record = store.read(key)

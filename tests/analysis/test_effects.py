@@ -1,31 +1,27 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis import tables
 from analysis.effects import difference, effect_table, probability, remarks
+from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.statistics import holm, paired_effect
 
 IMAGES = 400
 
 
-def study(
-    accuracies: dict[str, list[float | None]], **columns
-) -> tuple[pd.DataFrame, dict[str, dict[int, np.ndarray]]]:
-    """Cells of arms with these test accuracies by seed (None is missing), and which images they get right. The first arm is
-    the baseline.
-    """
+def study(accuracies: dict[str, list[float | None]], **columns) -> Outcomes:
+    """Arms with these test accuracies by seed (None is missing), and which images they get right. The first is the baseline."""
     dice = np.random.default_rng(0)
-    rows, correct = [], {}
+    rows, predictions = [], {}
     for arm, values in accuracies.items():
-        correct[arm] = {}
+        predictions[arm] = {}
         for seed, accuracy in enumerate(values):
             if accuracy is not None:
-                right = np.zeros(IMAGES, dtype=bool)
-                right[dice.choice(IMAGES, round(accuracy * IMAGES), replace=False)] = True
-                correct[arm][seed] = right
+                wrong = np.ones(IMAGES, dtype=np.uint8)
+                wrong[dice.choice(IMAGES, round(accuracy * IMAGES), replace=False)] = 0
+                predictions[arm][seed] = wrong
             rows.append(
                 {
                     "arm": arm, "is_baseline": arm == next(iter(accuracies)), "seed": seed, "changes": "",
@@ -36,13 +32,18 @@ def study(
                     "gpu_share": 0.0, "trials_at_once": 2,
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows).assign(**columns), correct
+    return Outcomes(
+        arms=tuple(StudiedArm(arm, is_baseline=arm == next(iter(accuracies))) for arm in accuracies),
+        classes=("cat", "dog"),
+        cells=cell_table(rows).assign(**columns),
+        read_answers=lambda: Answers(np.zeros(IMAGES, dtype=np.int64), predictions),
+    )
 
 
 def test_the_difference_is_that_of_paired_effect_with_holms_correction():
-    trials, correct = study({"base": [0.5, 0.6, 0.7], "a": [0.52, 0.61, 0.73], "b": [0.2, 0.3, 0.4]})
-    table = effect_table(trials, correct)
-    base, a, b = (np.stack(list(correct[arm].values())) for arm in ("base", "a", "b"))
+    outcomes = study({"base": [0.5, 0.6, 0.7], "a": [0.52, 0.61, 0.73], "b": [0.2, 0.3, 0.4]})
+    table = effect_table(outcomes)
+    base, a, b = (np.stack(list(outcomes.correct[arm].values())) for arm in ("base", "a", "b"))
     expected = [paired_effect(a, base), paired_effect(b, base)]
     assert table["delta"].tolist()[1:] == [effect.delta for effect in expected]
     assert table["low"].tolist()[1:] == [effect.low for effect in expected]
@@ -53,7 +54,7 @@ def test_the_difference_is_that_of_paired_effect_with_holms_correction():
 
 
 def test_seeds_without_a_partner_are_left_out_of_the_difference_and_said():
-    table = effect_table(*study({"base": [0.5, None, 0.7], "arm": [0.52, 0.61, 0.73]}))
+    table = effect_table(study({"base": [0.5, None, 0.7], "arm": [0.52, 0.61, 0.73]}))
     row = table.iloc[1]
     assert row["seeds"] == 3
     assert row["paired_seeds"] == 2
@@ -62,31 +63,31 @@ def test_seeds_without_a_partner_are_left_out_of_the_difference_and_said():
 
 
 def test_one_seed_gives_an_effect_without_an_interval():
-    row = effect_table(*study({"base": [0.5], "arm": [0.52]})).iloc[1]
+    row = effect_table(study({"base": [0.5], "arm": [0.52]})).iloc[1]
     assert math.isnan(row["low"])
     assert row["verdict"] == "no interval"
     assert difference(row) == "+2.00 (one seed: no interval)"
 
 
 def test_without_finished_cells_there_is_no_difference():
-    table = effect_table(*study({"base": [None], "arm": [0.52]}))
+    table = effect_table(study({"base": [None], "arm": [0.52]}))
     assert difference(table.iloc[1]) == "no pair of finished cells"
-    assert tables.effects(table).for_terminal().row_count == 2
+    assert len(tables.effects(table).for_terminal().rows) == 2
 
 
 def test_an_arm_with_diverged_seeds_is_never_better():
-    trials, correct = study({"base": [0.2, 0.2, 0.2, 0.2], "arm": [0.9, 0.9, 0.9, None]})
-    trials.loc[trials.index[-1], "status"] = "diverged"
-    row = effect_table(trials, correct).iloc[1]
+    outcomes = study({"base": [0.2, 0.2, 0.2, 0.2], "arm": [0.9, 0.9, 0.9, None]})
+    outcomes.cells.loc[outcomes.cells.index[-1], "status"] = "diverged"
+    row = effect_table(outcomes).iloc[1]
     assert row["diverged"] == 1
     assert row["verdict"] == "inconclusive"
     assert "1 seed diverged" in row["sentence"]
 
 
 def test_the_sentence_says_on_what_the_effect_was_found():
-    trials, correct = study({"base": [0.5, 0.5, 0.5], "arm": [0.2, 0.2, 0.21]})
-    trials.loc[trials["arm"] == "arm", "parameters"] = 4
-    row = effect_table(trials, correct).iloc[1]
+    outcomes = study({"base": [0.5, 0.5, 0.5], "arm": [0.2, 0.2, 0.21]})
+    outcomes.cells.loc[outcomes.cells["arm"] == "arm", "parameters"] = 4
+    row = effect_table(outcomes).iloc[1]
     interval = f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
     expected = (
         f"arm: worse, {100 * row['delta']:+.2f} points {interval}, 3 seeds, at 5 epochs of quick; 0.4x parameters."
@@ -95,11 +96,10 @@ def test_the_sentence_says_on_what_the_effect_was_found():
 
 
 def test_a_table_that_mixes_devices_or_precisions_says_so():
-    trials, correct = study({"base": [0.5, 0.6], "arm": [0.5, 0.7]}, precision=["bf16", "bf16", "fp16", "bf16"])
-    table = effect_table(trials, correct)
+    table = effect_table(study({"base": [0.5, 0.6], "arm": [0.5, 0.7]}, precision=["bf16", "bf16", "fp16", "bf16"]))
     assert "different devices or precisions (a CPU, bf16; a CPU, fp16)" in remarks(table)[0]
     assert tables.arms(table).columns[-1].header == "trained on"
-    assert remarks(effect_table(*study({"base": [0.5], "arm": [0.5]}))) == []
+    assert remarks(effect_table(study({"base": [0.5], "arm": [0.5]}))) == []
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0001, "<.001"), (0.0123, "0.012"), (0.5, "0.50"), (math.nan, "")])

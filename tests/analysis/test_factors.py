@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,12 +7,9 @@ import pandas as pd
 import pytest
 
 from ablations.arm import Arm
-from ablations.cell import SplitSizes
 from ablations.grids import GRIDS, arms_of
-from ablations.plan import entry_of
-from ablations.record import ArmEntry
 from analysis.factors import design, factor_accuracies, factor_effects, repeated_changes
-from analysis.results import Results, load
+from analysis.outcomes import Outcomes, StudiedArm
 from analysis.statistics import contrast_effect, holm
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
@@ -25,27 +23,26 @@ CROSSED = {
 
 
 @pytest.fixture(scope="module")
-def study() -> Results:
-    return load(RESULTS, "batch_norm_dropout-smoke")
+def study() -> Outcomes:
+    return Outcomes.from_store(RESULTS, "batch_norm_dropout-smoke")
 
 
-def grid(name: str) -> list[Arm]:
-    return arms_of(GRIDS[name], BASELINE)
+def grid(name: str) -> list[StudiedArm]:
+    return [
+        StudiedArm(arm.name, arm.is_baseline, arm.levels, arm.changes_from(BASELINE))
+        for arm in arms_of(GRIDS[name], BASELINE)
+    ]
 
 
-def entries(arms: list[Arm]) -> list[ArmEntry]:
-    """The arms as a manifest keeps them."""
-    baseline = next(arm for arm in arms if arm.is_baseline)
-    return [entry_of(arm, baseline, SplitSizes(train=1, validation=1, test=1)) for arm in arms]
-
-
-def correct_of(arms: list[Arm], accuracy, *, seeds: int = 3, images: int = 4000) -> dict[str, dict[int, np.ndarray]]:
+def correct_of(
+    arms: list[StudiedArm], accuracy, *, seeds: int = 3, images: int = 4000
+) -> dict[str, dict[int, np.ndarray]]:
     """Test images that arms of this accuracy get right by chance: `accuracy` maps an arm to a number."""
     dice = np.random.default_rng(0)
     return {arm.name: {seed: dice.random(images) < accuracy(arm) for seed in range(seeds)} for arm in arms}
 
 
-def first_images_right(arms: list[Arm], accuracy, *, seeds: int = 3) -> dict[str, dict[int, np.ndarray]]:
+def first_images_right(arms: list[StudiedArm], accuracy, *, seeds: int = 3) -> dict[str, dict[int, np.ndarray]]:
     """Each seed gets exactly the first images right: accuracies without chance."""
     return {arm.name: {seed: np.arange(100) < round(100 * accuracy(arm)) for seed in range(seeds)} for arm in arms}
 
@@ -77,13 +74,13 @@ def test_where_the_baseline_stands_beside_the_design_it_is_the_first_level():
 def test_a_combination_that_is_missing_or_there_twice_is_no_design():
     arms = grid("regularisation")
     assert design(arms[:-1]) is None
-    assert design([*arms, arms[-1].model_copy(update={"name": "again"})]) is None
+    assert design([*arms, replace(arms[-1], name="again")]) is None
 
 
 def test_arms_with_other_factors_stay_out():
     arms = grid("batch_norm_dropout")
     crossed = design(
-        [*arms, Arm(name="wide", levels={"width": 2.0}), Arm(name="deep", levels={"blocks": 5, "width": 1.0})]
+        [*arms, StudiedArm("wide", levels={"width": 2.0}), StudiedArm("deep", levels={"blocks": 5, "width": 1.0})]
     )
     assert list(crossed.arms) == arms
 
@@ -92,8 +89,8 @@ def test_arms_with_other_factors_stay_out():
 
 
 def test_two_by_two_on_real_networks_is_the_mean_of_simple_effects_and_their_difference(study):
-    table = factor_effects(study.study.arms, study.correct)
-    accuracy = study.trials.groupby("arm")["test_accuracy"].mean()
+    table = factor_effects(study.arms, study.correct)
+    accuracy = study.cells.groupby("arm")["test_accuracy"].mean()
     with_norm = accuracy["batch norm, dropout 0"] - accuracy["batch norm, dropout 0.5"]
     without = accuracy["no batch norm, dropout 0"] - accuracy["no batch norm, dropout 0.5"]
     norm, dropout, joint = (row for _, row in table.iterrows())
@@ -108,9 +105,9 @@ def test_two_by_two_on_real_networks_is_the_mean_of_simple_effects_and_their_dif
 
 
 def test_intervals_and_p_values_are_those_of_the_contrast(study):
-    table = factor_effects(study.study.arms, study.correct)
-    right = {arm.name: np.stack(list(study.correct[arm.name].values())).astype(float) for arm in study.study.arms}
-    base, no_dropout, no_norm, neither = (right[arm.name] for arm in study.study.arms)
+    table = factor_effects(study.arms, study.correct)
+    right = {arm.name: np.stack(list(study.correct[arm.name].values())).astype(float) for arm in study.arms}
+    base, no_dropout, no_norm, neither = (right[arm.name] for arm in study.arms)
     contrasts = [
         (no_norm + neither - base - no_dropout) / 2,
         (no_dropout + neither - base - no_norm) / 2,
@@ -148,7 +145,7 @@ def test_a_planted_interaction_is_found():
     """Residual links help by 1 point a block beyond two, and blocks help by 1 point each."""
     arms = grid("depth_residual")
 
-    def accuracy(arm: Arm) -> float:
+    def accuracy(arm: StudiedArm) -> float:
         blocks = arm.levels.get("blocks", 4)
         return 0.5 + 0.01 * blocks + 0.05 * (blocks - 2) * arm.levels.get("residual", False)
 
@@ -243,9 +240,9 @@ def test_without_a_design_the_tables_are_empty(name):
 
 
 def test_accuracies_of_two_factors_are_those_of_the_cells(study):
-    table = factor_accuracies(study.study.arms, study.correct)
+    table = factor_accuracies(study.arms, study.correct)
     assert len(table) == 12
-    cells = study.trials.set_index(["arm", "seed"])["test_accuracy"]
+    cells = study.cells.set_index(["arm", "seed"])["test_accuracy"]
     for row in table.itertuples():
         arm = f"{'batch norm' if row.other_level == 'on' else 'no batch norm'}, dropout {row.level}"
         assert row.test_accuracy == pytest.approx(cells[arm, row.seed])
@@ -286,8 +283,8 @@ def test_accuracies_of_three_factors_are_means_over_the_third():
 
 
 def test_the_arms_of_leave_one_out_make_one_change_each():
-    assert repeated_changes(entries(grid("leave_one_out"))) == []
-    assert repeated_changes(entries(grid("batch_norm"))) == []
+    assert repeated_changes(grid("leave_one_out")) == []
+    assert repeated_changes(grid("batch_norm")) == []
 
 
 @pytest.mark.parametrize(
@@ -295,13 +292,9 @@ def test_the_arms_of_leave_one_out_make_one_change_each():
     [("depth", ["widths"]), ("batch_norm_dropout", ["dropout", "batch_norm"]), ("head", ["hidden_width"])],
 )
 def test_what_several_arms_change_is_named(name, fields):
-    assert set(fields) <= set(repeated_changes(entries(grid(name))))
+    assert set(fields) <= set(repeated_changes(grid(name)))
 
 
-def test_what_was_tuned_for_each_arm_is_no_change_of_its_own():
-    arms = [
-        arm if arm.is_baseline else arm.model_copy(update={"recipe": arm.recipe.vary(learning_rate=0.001)})
-        for arm in grid("leave_one_out")
-    ]
-    assert repeated_changes(entries(arms)) == ["learning_rate"]
-    assert repeated_changes(entries(arms), tuned={"learning_rate"}) == []
+def test_what_several_arms_have_in_common_is_not_one_change_each():
+    arms = [replace(arm, changes={**arm.changes, "learning_rate": 0.001}) for arm in grid("leave_one_out")[1:]]
+    assert repeated_changes(arms) == ["learning_rate"]

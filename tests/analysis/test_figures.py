@@ -27,7 +27,8 @@ from analysis.figures import (
     steps,
     two_factor,
 )
-from analysis.results import Results, load
+from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.per_class import recalls
 from cnnkit.data import CLASSES
 
 STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
@@ -47,8 +48,8 @@ def _paper():
 
 
 @pytest.fixture(scope="module")
-def stored() -> Results:
-    return load(STORED)
+def stored() -> Outcomes:
+    return Outcomes.from_store(STORED)
 
 
 def trials_of(accuracies: dict[str, list[float | None]]) -> pd.DataFrame:
@@ -68,16 +69,20 @@ def trials_of(accuracies: dict[str, list[float | None]]) -> pd.DataFrame:
     )
 
 
-def correct_of(trials: pd.DataFrame) -> dict[str, dict[int, np.ndarray]]:
-    """Which of 1,000 images the finished cells get right: as many as their accuracies say."""
-    correct: dict[str, dict[int, np.ndarray]] = {arm: {} for arm in trials["arm"]}
-    for cell in trials[trials["status"] == "finished"].itertuples():
-        correct[cell.arm][cell.seed] = np.arange(1000) < round(1000 * cell.test_accuracy)
-    return correct
-
-
 def differences_of(trials: pd.DataFrame) -> pd.DataFrame:
-    return seed_differences(trials, correct_of(trials))
+    """Of networks that get so many of 1,000 images right as their accuracies say."""
+    predictions: dict[str, dict[int, np.ndarray]] = {arm: {} for arm in trials["arm"]}
+    for cell in trials[trials["status"] == "finished"].itertuples():
+        predictions[cell.arm][cell.seed] = (np.arange(1000) >= round(1000 * cell.test_accuracy)).astype(np.uint8)
+    arms = trials.drop_duplicates("arm")
+    return seed_differences(
+        Outcomes(
+            arms=tuple(StudiedArm(row.arm, is_baseline=row.is_baseline) for row in arms.itertuples()),
+            classes=("cat", "dog"),
+            cells=cell_table(trials.to_dict("records")),
+            read_answers=lambda: Answers(np.zeros(1000, dtype=np.int64), predictions),
+        )
+    )
 
 
 def effects_of(trials: pd.DataFrame, costs: list[int] | None = None) -> pd.DataFrame:
@@ -183,8 +188,8 @@ def test_seed_differences_pair_the_seeds_that_both_have_finished():
 
 
 def test_seed_differences_average_to_the_effect(stored):
-    effects = effect_table(stored.trials, stored.correct).set_index("arm")
-    for arm, own in seed_differences(stored.trials, stored.correct).groupby("arm"):
+    effects = effect_table(stored).set_index("arm")
+    for arm, own in seed_differences(stored).groupby("arm"):
         assert own["difference"].mean() == pytest.approx(effects.loc[arm, "delta"])
 
 
@@ -192,8 +197,8 @@ def test_seed_differences_average_to_the_effect(stored):
 
 
 def test_the_forests_dots_are_the_differences_of_the_seeds_in_points(stored):
-    differences = seed_differences(stored.trials, stored.correct)
-    ax = forest(effect_table(stored.trials, stored.correct), differences)
+    differences = seed_differences(stored)
+    ax = forest(effect_table(stored), differences)
     assert dots(ax, "one seed")[:, 0].tolist() == pytest.approx((100 * differences["difference"]).tolist())
     assert dots(ax, "mean").tolist() == [[pytest.approx(-2.5), 1]]
 
@@ -382,9 +387,9 @@ def test_what_is_averaged_over_is_said():
 
 
 def test_two_factors_of_real_networks_are_drawn():
-    study = load(RESULTS, "batch_norm_dropout-smoke")
-    ax = two_factor(factor_accuracies(study.study.arms, study.correct))
-    means = study.trials.groupby("arm")["test_accuracy"].mean()
+    study = Outcomes.from_store(RESULTS, "batch_norm_dropout-smoke")
+    ax = two_factor(factor_accuracies(study.arms, study.correct))
+    means = study.cells.groupby("arm")["test_accuracy"].mean()
     (line,) = labelled(ax, "dropout 0.5")
     assert line.get_ydata() == pytest.approx(
         [100 * means["no batch norm, dropout 0.5"], 100 * means["batch norm, dropout 0.5"]]
@@ -543,7 +548,7 @@ def test_an_arm_that_shares_no_seed_with_the_baseline_has_an_empty_row():
 
 
 def test_the_stored_studys_classes_and_baseline_are_named(stored):
-    ax = per_class(stored.per_class)
+    ax = per_class(recalls(stored))
     assert [label.get_text() for label in ax.get_xticklabels()] == list(CLASSES)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["no batch norm"]
     assert "from batch norm" in ax.get_xlabel()

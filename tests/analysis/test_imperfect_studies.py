@@ -28,8 +28,10 @@ from ablations.record import CellResult, Claim, Failure, Record
 from ablations.store import Store, _write_json
 from analysis import report, tables
 from analysis.effects import effect_table, remarks, seed_differences
-from analysis.results import Results, load
+from analysis.outcomes import Outcomes
+from analysis.per_class import recalls
 from analysis.statistics import paired_effect
+from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 
 STORED = Path(__file__).parents[1] / "data" / "results"
@@ -56,7 +58,7 @@ class Copy:
         shutil.copytree(STORED, root)
         about = Store(root).about
         self.root, self.store = root, Store.open(root, data=about.data, data_description=about.data_description)
-        self.keys = {(row.arm, row.seed): row.key for row in load(STORED, STUDY).trials.itertuples()}
+        self.keys = {(row.arm, row.seed): row.key for row in Outcomes.from_store(STORED, STUDY).cells.itertuples()}
 
     def folder(self, arm: str, seed: int) -> Path:
         return self.store.cell_folder(self.keys[arm, seed])
@@ -175,7 +177,7 @@ NOTES = {
 def right() -> dict[tuple[str, int], np.ndarray]:
     """Which test images each cell of the whole study gets right, from its file."""
     found = {}
-    for row in load(STORED, STUDY).trials.itertuples():
+    for row in Outcomes.from_store(STORED, STUDY).cells.itertuples():
         stored = load_file(STORED / "cells" / row.key / "logits.safetensors")
         found[row.arm, row.seed] = stored["test_logits"].argmax(1) == stored["test_labels"]
     return found
@@ -186,11 +188,11 @@ def copy(tmp_path) -> Copy:
     return Copy(tmp_path / "results")
 
 
-def printed(results: Results) -> str:
+def printed(results: Outcomes) -> str:
     """What a report of the study says, apart from its figures."""
-    effects = effect_table(results.trials, results.correct)
+    effects = effect_table(results)
     out = Console(file=StringIO(), width=200)
-    for table in (tables.effects(effects), tables.arms(effects), tables.cells(results.trials)):
+    for table in (tables.effects(effects), tables.arms(effects), tables.cells(results.cells)):
         out.print(table.for_terminal())
     for sentence in [*effects["sentence"], *remarks(effects), *results.remarks]:
         out.print(sentence, markup=False, soft_wrap=True)
@@ -201,9 +203,9 @@ def printed(results: Results) -> str:
 def test_the_tables_are_those_of_the_cells_that_are_left(copy, right, harm):
     lost = HARMS[harm](copy)
     left = {cell: correct for cell, correct in right.items() if cell not in lost}
-    results = load(copy.root, STUDY)
-    effects = effect_table(results.trials, results.correct).set_index("arm")
-    differences = seed_differences(results.trials, results.correct)
+    results = Outcomes.from_store(copy.root, STUDY)
+    effects = effect_table(results).set_index("arm")
+    differences = seed_differences(results)
     assert {(arm, seed) for arm, seeds in results.correct.items() for seed in seeds} == set(left)
     for arm in effects.index:
         row, seeds = effects.loc[arm], [seed for seed in SEEDS if (arm, seed) in left]
@@ -211,7 +213,7 @@ def test_the_tables_are_those_of_the_cells_that_are_left(copy, right, harm):
         accuracies = [left[arm, seed].mean() for seed in seeds]
         assert row["test_mean"] == pytest.approx(np.mean(accuracies) if seeds else np.nan, nan_ok=True)
         assert row["test_sd"] == pytest.approx(np.std(accuracies, ddof=1) if len(seeds) > 1 else np.nan, nan_ok=True)
-        assert row["seeds"] + row["diverged"] + row["damaged"] + row["unfinished"] == results.study.seeds
+        assert row["seeds"] + row["diverged"] + row["damaged"] + row["unfinished"] == len(results.seeds)
         shared = [seed for seed in seeds if (BASELINE, seed) in left and arm != BASELINE]
         assert row["paired_seeds"] == len(shared)
         own = differences[differences["arm"] == arm]
@@ -231,20 +233,20 @@ def test_the_tables_are_those_of_the_cells_that_are_left(copy, right, harm):
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_curves_and_classes_are_there_for_every_finished_record(copy, harm):
+def test_curves_are_there_for_every_finished_record_and_classes_for_all_whose_answers_can_be_used(copy, harm):
     HARMS[harm](copy)
-    results = load(copy.root, STUDY)
-    finished = int((results.trials["status"] == "finished").sum())
-    assert len(results.epochs) == 2 * finished
-    assert len(results.per_class) == 10 * finished
+    results = Outcomes.from_store(copy.root, STUDY)
+    assert len(results.epochs) == 2 * len(results.finished)
+    by_class = recalls(results)
+    assert len(by_class) == 10 * sum(map(len, results.predictions.values()))
     assert {"arm", "seed", "epoch", "validation_accuracy"} <= set(results.epochs)
-    assert {"arm", "seed", "class", "recall"} <= set(results.per_class)
+    assert {"arm", "seed", "class", "recall"} <= set(by_class)
 
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_reader_is_told_what_is_wrong_and_never_nan(copy, harm):
     HARMS[harm](copy)
-    text = printed(load(copy.root, STUDY))
+    text = printed(Outcomes.from_store(copy.root, STUDY))
     assert NOTES.get(harm, "") in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE), text
     told = [note for note in NOTES.values() if note in text]
@@ -256,7 +258,9 @@ def test_a_reader_is_told_what_is_wrong_and_never_nan(copy, harm):
 )
 def test_there_is_a_report_which_says_it_too(copy, harm):
     HARMS[harm](copy)
-    page = report.write(load(copy.root, STUDY), copy.root.parent / "report").read_text(encoding="utf-8")
+    page = report.write(StudyTables(Outcomes.from_store(copy.root, STUDY)), copy.root.parent / "report").read_text(
+        encoding="utf-8"
+    )
     text = html.unescape(re.sub(r"<style>.*?</style>|data:[^\"]*|<[^>]*>", " ", page, flags=re.DOTALL))
     assert NOTES.get(harm, "") in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE), text
@@ -265,15 +269,15 @@ def test_there_is_a_report_which_says_it_too(copy, harm):
 def test_a_damaged_cell_is_named_with_its_file(copy):
     copy.truncate("logits.safetensors", ("2 blocks", 1))
     copy.truncate("record.json", ("3 blocks", 0))
-    text = printed(load(copy.root, STUDY))
+    text = printed(Outcomes.from_store(copy.root, STUDY))
     assert f"{copy.folder('2 blocks', 1) / 'logits.safetensors'}: altered since it was written" in text
     assert f"{copy.folder('3 blocks', 0) / 'record.json'}: " in text
 
 
 def test_a_mix_of_devices_is_a_column(copy):
     copy.train_on("2 blocks", 1, device="a GPU", precision="fp16")
-    results = load(copy.root, STUDY)
-    effects = effect_table(results.trials, results.correct)
+    results = Outcomes.from_store(copy.root, STUDY)
+    effects = effect_table(results)
     assert effects["trained_on"].tolist()[:2] == ["AMD EPYC, 2 cores, bf16 + a GPU, fp16", "AMD EPYC, 2 cores, bf16"]
     assert tables.arms(effects).columns[-1].header == "trained on"
 
@@ -300,8 +304,8 @@ def ahead(copy: Copy, arm: str) -> None:
 def test_who_lost_seeds_to_divergence_wins_nothing_by_the_others(copy, arm, diverged, verdict):
     ahead(copy, arm)
     copy.fail("diverged", (diverged, 1))
-    results = load(copy.root, STUDY)
-    row = effect_table(results.trials, results.correct).set_index("arm").loc["6 blocks"]
+    results = Outcomes.from_store(copy.root, STUDY)
+    row = effect_table(results).set_index("arm").loc["6 blocks"]
     assert row["verdict"] == verdict
     assert ("1 seed" in row["remark"] and "diverged" in row["remark"]) == (verdict == "inconclusive")
 
@@ -330,7 +334,7 @@ def status():
 WITHOUT_FIGURE = {
     "the baseline has no cells": {"forest", "per_class"},
     "no pair": {"forest", "per_class"},
-    "truncated logits of all": {"forest", "cost"},
+    "truncated logits of all": {"forest", "cost", "per_class"},
     "no cell": {"forest", "cost", "learning_curves", "per_class"},
     "one arm": {"forest", "per_class"},
 }
@@ -389,7 +393,7 @@ def test_so_does_the_figure_of_two_factors_in_a_study_that_shares_the_baseline(
 @pytest.mark.parametrize("harm", HARMS)
 def test_status_counts_what_is_left(copy, status, capsys, harm):
     HARMS[harm](copy)
-    counts = load(copy.root, STUDY).trials["status"].value_counts()
+    counts = Outcomes.from_store(copy.root, STUDY).cells["status"].value_counts()
     assert status.main([str(copy.root)]) == 0
     output = capsys.readouterr().out
     (line,) = (line for line in output.splitlines() if line.startswith(STUDY))
@@ -421,7 +425,7 @@ def test_a_manifest_that_makes_no_study_is_refused_in_one_sentence(copy, figure,
     change, words = EDITS[edit]
     copy.edit(change)
     with pytest.raises(UserError, match=words) as error:
-        load(copy.root, STUDY)
+        Outcomes.from_store(copy.root, STUDY)
     assert "move it away and run the study's command again" in str(error.value)
     with pytest.raises(UserError, match=words):
         figure.main([str(copy.root / "studies" / STUDY), "forest"])

@@ -1,12 +1,13 @@
 from ablations.arm import Arm
-from ablations.cell import SplitSizes
-from ablations.plan import entry_of
 from ablations.protocols import PROTOCOLS
 from analysis.methods import in_short
+from analysis.outcomes import StudiedArm
 
 
 def described_arm(arm: Arm) -> str:
-    return in_short(entry_of(arm, arm, SplitSizes(train=1, validation=1, test=1)))
+    return in_short(
+        StudiedArm(arm.name, spec=arm.spec.model_dump(mode="json"), recipe=arm.recipe.model_dump(mode="json"))
+    )
 
 
 def test_the_baseline_is_described_as_it_is_built_and_trained():

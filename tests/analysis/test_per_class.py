@@ -1,8 +1,8 @@
 """Per class and per image, on real predictions: scikit-learn, scipy, a jackknife and counts by hand are the references."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,53 +10,53 @@ import pytest
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
+from analysis.outcomes import Answers, Outcomes
 from analysis.per_class import (
-    ANIMALS,
-    DIFFERENCE,
     MEASURES,
-    VEHICLES,
     class_effects,
     class_table,
     confusions,
     flips,
     gained_and_lost,
 )
-from analysis.results import Results, load
 from analysis.statistics import holm, paired_effect
-from cnnkit.data import CLASSES
+from cnnkit.description import CIFAR10_CLASSES as CLASSES
+from cnnkit.description import CIFAR10_GROUPS
 
 ROOT = Path(__file__).parents[1] / "data" / "results"
+VEHICLES, ANIMALS = CIFAR10_GROUPS["vehicles"], CIFAR10_GROUPS["animals"]
+DIFFERENCE = "vehicles - animals"
 TABLES = (class_table, class_effects, confusions, flips)
 
 
 @pytest.fixture(scope="module")
-def depth() -> Results:
+def depth() -> Outcomes:
     """Five arms, three seeds, 500 test images."""
-    return load(ROOT, "depth-smoke")
+    return Outcomes.from_store(ROOT, "depth-smoke")
 
 
 def with_predictions(
-    results: Results, predictions: dict[str, dict[int, np.ndarray]], labels: np.ndarray | None = None
-) -> SimpleNamespace:
+    results: Outcomes, predictions: dict[str, dict[int, np.ndarray]], labels: np.ndarray | None = None
+) -> Outcomes:
     """The study's arms with other predictions; arms that are not named have no finished cell."""
-    return SimpleNamespace(
-        study=results.study,
-        predictions={arm.name: predictions.get(arm.name, {}) for arm in results.study.arms},
-        labels=results.labels if labels is None else labels,
+    answers = Answers(
+        results.labels if labels is None else labels,
+        {arm.name: predictions.get(arm.name, {}) for arm in results.arms},
     )
+    return replace(results, read_answers=lambda: answers)
 
 
-def names(results: Results) -> tuple[str, list[str]]:
+def names(results: Outcomes) -> tuple[str, list[str]]:
     """The baseline's and the other arms'."""
-    return results.study.baseline.name, [arm.name for arm in results.study.arms if not arm.is_baseline]
+    return results.baseline.name, [arm.name for arm in results.arms if not arm.is_baseline]
 
 
-def many_seeds(results: Results) -> dict[int, np.ndarray]:
+def many_seeds(results: Outcomes) -> dict[int, np.ndarray]:
     """All cells of the study, as if they were so many seeds of one arm."""
     return dict(enumerate(cell for cells in results.predictions.values() for cell in cells.values()))
 
 
-def planted(results: Results) -> tuple[SimpleNamespace, int, int]:
+def planted(results: Outcomes) -> tuple[Outcomes, int, int]:
     """A study whose first other arm takes three of four cats, dogs, ... that it would get right for another class; all
     other arms are the baseline. With the class, and the one that it is taken for.
     """
@@ -101,7 +101,7 @@ def test_the_table_has_a_row_for_each_arm_measure_and_class_or_group(depth):
     table = class_table(depth)
     assert len(table) == 5 * 3 * 12
     assert not table.duplicated(["arm", "measure", "class"]).any()
-    assert set(table.loc[table["is_baseline"], "arm"]) == {depth.study.baseline.name}
+    assert set(table.loc[table["is_baseline"], "arm"]) == {depth.baseline.name}
     assert (table["seeds"] == 3).all()
     shown = table.dropna(subset=["low"])
     assert (shown["low"] <= shown["mean"]).all()
@@ -222,7 +222,7 @@ def test_an_effect_in_one_class_is_found_there_and_nowhere_else(depth):
     table = class_effects(study)
     recall = table[(table["measure"] == "recall") & table["class"].isin(CLASSES)]
     (found,) = recall[recall["adjusted_p"] < 0.05].itertuples()
-    assert found._2 == CLASSES[own]
+    assert found._3 == CLASSES[own]
     assert found.delta < 0
     others = recall.drop(found.Index)
     assert (others["delta"] == 0).all()
@@ -329,11 +329,11 @@ def test_flips_are_counted_and_tested_as_by_hand(depth):
 
 
 def test_flips_add_up_to_the_difference_in_accuracy(depth):
-    accuracy = depth.trials.set_index(["arm", "seed"])["test_accuracy"]
+    accuracy = depth.cells.set_index(["arm", "seed"])["test_accuracy"]
     table = flips(depth)
     assert len(table) == 4 * 3
     for row in table.itertuples():
-        difference = accuracy[(row.arm, row.seed)] - accuracy[(depth.study.baseline.name, row.seed)]
+        difference = accuracy[(row.arm, row.seed)] - accuracy[(depth.baseline.name, row.seed)]
         assert (row.baseline_wrong_arm_right - row.baseline_right_arm_wrong) / 500 == pytest.approx(difference)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.render import Column, Table, latex, with_minus_signs
+from analysis.render import Column, Table, csv_text, latex, with_minus_signs
 
 
 @pytest.fixture
@@ -57,3 +57,21 @@ def test_only_negative_numbers_get_a_minus_sign(plain, shown):
 )
 def test_latex_of_rare_characters(plain, shown):
     assert latex(plain) == shown
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-x", "@SUM(A1)", "  =1", "＝1+1", "-5 %", "+1 block"])
+def test_a_spreadsheet_runs_no_text(text, tmp_path):
+    assert csv_text(text) == f"'{text}"
+    frame = pd.DataFrame({"arm": [text, "plain"], "delta": [-0.5, 0.5]})
+    Table("effects", "", frame, ()).write(tmp_path)
+    assert pd.read_csv(tmp_path / "effects.csv")["arm"].tolist() == [f"'{text}", "plain"]
+
+
+@pytest.mark.parametrize("value", ["-0.5", "+1.5e-3", "0", "4 blocks", "a=b", "", -0.5, 3, None, True])
+def test_numbers_and_other_texts_stay_as_they_are(value):
+    assert csv_text(value) == value
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "a\x1b"])
+def test_a_csv_has_no_control_characters(text):
+    assert csv_text(text).isprintable()

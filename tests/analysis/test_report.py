@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from analysis import report, tables
-from analysis.effects import effect_table
+from analysis.outcomes import Outcomes
 from analysis.render import latex, with_minus_signs
-from analysis.results import load
+from analysis.study_tables import StudyTables
 
 STORED = Path(__file__).parents[1] / "data" / "results"
 
@@ -50,11 +50,15 @@ class Page(HTMLParser):
             self._rows[-1][-1] += data
 
 
+def study(root: Path = STORED) -> StudyTables:
+    return StudyTables(Outcomes.from_store(root, "depth-smoke"))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """The report of a real study."""
     folder = tmp_path_factory.mktemp("study") / "report"
-    report.write(load(STORED, "depth-smoke"), folder)
+    report.write(study(), folder)
     return folder
 
 
@@ -84,14 +88,16 @@ def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_svg(folder, p
 
 @pytest.mark.parametrize("name", ["effects", "arms"])
 def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page, name):
-    results = load(STORED, "depth-smoke")
+    results = study()
     make = {"effects": tables.effects, "arms": tables.arms}[name]
     terminal = Console(file=io.StringIO(), width=200)
-    terminal.print(make(effect_table(results.trials, results.correct)).for_terminal())
+    terminal.print(make(results.effects).for_terminal())
     source = (folder / f"{name}.tex").read_text(encoding="utf-8")
     # What the numbers in the CSV look like, without anything else that the study knows.
-    effects = pd.read_csv(folder / "effects.csv").fillna({"verdict": "", "changes": "", "trained_on": ""})
-    written = pd.read_csv(folder / f"{name}.csv").fillna({"verdict": "", "changes": "", "trained_on": ""})
+    texts = dict.fromkeys(["verdict", "changes", "chosen", "trained_on"], str)
+    effects, written = (
+        pd.read_csv(folder / f"{file}.csv", dtype=texts).fillna(dict.fromkeys(texts, "")) for file in ("effects", name)
+    )
     shown = make(effects if name == "effects" else effects.assign(**written)).shown()
     header, *rows = page.tables[name]
     assert header == shown.columns.tolist()
@@ -99,7 +105,7 @@ def test_page_csv_latex_and_terminal_show_the_same_numbers(folder, page, name):
     for row in shown.itertuples(index=False):
         assert " & ".join(map(latex, row)) in source
         assert all(text in terminal.file.getvalue() for text in row)
-    assert shown["arm"].tolist() == results.trials["arm"].unique().tolist()
+    assert shown["arm"].tolist() == results.effects["arm"].tolist()
 
 
 def test_differences_are_printed_from_the_numbers_in_percentage_points(folder, page):
@@ -140,10 +146,10 @@ def test_every_reference_of_the_methods_is_in_the_bibliography(folder, page):
 def test_a_study_half_way_is_reported_with_what_is_missing(tmp_path):
     root = tmp_path / "results"
     shutil.copytree(STORED, root)
-    trials = load(root, "depth-smoke").trials
+    trials = study(root).outcomes.cells
     for key in trials.loc[trials["arm"] == "6 blocks", "key"]:
         shutil.rmtree(root / "cells" / key)
-    page = Page(report.write(load(root, "depth-smoke"), tmp_path / "report").read_text(encoding="utf-8"))
+    page = Page(report.write(study(root), tmp_path / "report").read_text(encoding="utf-8"))
     assert "without a finished pair of cells: 6 blocks" in page.text
     assert "12 finished, 3 missing" in page.text
     assert "nan" not in page.text.split()
@@ -155,7 +161,7 @@ def test_what_a_manifest_says_is_text_and_nothing_else(tmp_path):
     manifest = root / "studies" / "depth-smoke" / "study.json"
     name = r"<script>alert(1)</script> & 50% \\input{x} [bold]_$^$"
     manifest.write_text(manifest.read_text().replace('"2 blocks"', f'"{name}"'))
-    results = load(root, "depth-smoke")
+    results = study(root)
     page = Page(report.write(results, tmp_path / "report").read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _, _ in page.attributes}
     plain = name.replace("\\\\", "\\")
@@ -163,7 +169,7 @@ def test_what_a_manifest_says_is_text_and_nothing_else(tmp_path):
     source = (tmp_path / "report" / "effects.tex").read_text(encoding="utf-8")
     assert r"$<$script$>$alert(1)$<$/script$>$ \& 50\% \textbackslash{}input\{x\} [bold]\_\$" in source
     out = Console(file=io.StringIO(), width=250)
-    out.print(tables.effects(effect_table(results.trials, results.correct)).for_terminal())
+    out.print(tables.effects(results.effects).for_terminal())
     assert plain in out.file.getvalue()
 
 
@@ -176,7 +182,7 @@ def test_of_two_shards_that_end_at_once_one_leaves_its_report(folder, tmp_path, 
             shutil.copytree(folder, path)
 
     monkeypatch.setattr(report.shutil, "rmtree", remove_as_another_writes)
-    page = report.write(load(STORED, "depth-smoke"), tmp_path / "report")
+    page = report.write(study(), tmp_path / "report")
     assert page.read_text(encoding="utf-8") == (folder / report.PAGE).read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["report"]
 
@@ -184,7 +190,7 @@ def test_of_two_shards_that_end_at_once_one_leaves_its_report(folder, tmp_path, 
 def test_an_earlier_report_is_replaced_whole(folder, tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "old.csv").write_text("")
-    report.write(load(STORED, "depth-smoke"), tmp_path / "report")
+    report.write(study(), tmp_path / "report")
     assert sorted(file.name for file in (tmp_path / "report").iterdir()) == sorted(
         file.name for file in folder.iterdir()
     )

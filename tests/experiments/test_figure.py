@@ -4,7 +4,6 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,8 +14,9 @@ from PIL import Image
 from ablations.arm import Arm
 from ablations.grids import GRIDS, arms_of
 from analysis import figures
-from analysis.results import load
+from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.study_figures import FIGURES
+from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "figure.py"
@@ -69,6 +69,20 @@ def test_without_out_the_figure_is_a_pdf_of_its_name_here(script, tmp_path, monk
     assert [file.name for file in tmp_path.iterdir()] == ["per_class.pdf"]
 
 
+@pytest.mark.parametrize(("margin", "found"), [("1", "inconclusive"), ("60", "equivalent")])
+def test_the_margin_decides_what_the_forest_calls_equivalent(script, tmp_path, margin, found):
+    file = tmp_path / "f.svg"
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        script.main([str(STORED), "forest", "--margin", margin, "--out", str(file)])
+    assert f">{found}</text>" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("margin", ["0", "100", "nan"])
+def test_a_margin_that_is_no_difference_is_refused(script, tmp_path, margin):
+    with pytest.raises(UserError, match="--margin"):
+        script.main([str(STORED), "forest", "--margin", margin, "--out", str(tmp_path / "f.svg")])
+
+
 def test_cells_that_are_not_finished_are_left_out_and_said(script, tmp_path, capsys):
     shutil.copytree(STORED, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "cells" / "3196dc14053c68f317a6")  # no batch norm, seed 0
@@ -80,7 +94,11 @@ def test_cells_that_are_not_finished_are_left_out_and_said(script, tmp_path, cap
 def test_records_that_are_damaged_are_left_out_and_named(script, tmp_path, capsys):
     root = tmp_path / "r"
     shutil.copytree(CROSSED.parents[1], root)
-    key = load(root, CROSSED.name).trials.query("arm == 'no batch norm, dropout 0' and seed == 1")["key"].iloc[0]
+    key = (
+        Outcomes.from_store(root, CROSSED.name)
+        .cells.query("arm == 'no batch norm, dropout 0' and seed == 1")["key"]
+        .iloc[0]
+    )
     (root / "cells" / key / "logits.safetensors").write_bytes(b"")
     script.main([str(root / "studies" / CROSSED.name), "two_factor", "--out", str(tmp_path / "f.pdf")])
     wrote, notice = capsys.readouterr().out.splitlines()
@@ -106,9 +124,15 @@ def test_a_study_without_the_design_of_a_figure_is_refused(script, tmp_path, stu
 def test_each_two_of_three_factors_have_a_panel():
     arms = arms_of(GRIDS["regularisation"], Arm(name="baseline", is_baseline=True))
     dice = np.random.default_rng(0)
-    correct = {arm.name: {seed: dice.random(200) < 0.6 for seed in range(3)} for arm in arms}
+    predictions = {arm.name: {seed: dice.choice(2, 200, p=(0.6, 0.4)) for seed in range(3)} for arm in arms}
+    outcomes = Outcomes(
+        arms=tuple(StudiedArm(arm.name, arm.is_baseline, arm.levels) for arm in arms),
+        classes=("cat", "dog"),
+        cells=cell_table([]),
+        read_answers=lambda: Answers(np.zeros(200, dtype=np.int64), predictions),
+    )
     with mpl.rc_context(figures.STYLE):
-        first = FIGURES["two_factor"].draw(SimpleNamespace(study=SimpleNamespace(arms=arms), correct=correct))
+        first = FIGURES["two_factor"].draw(StudyTables(outcomes))
     panels = first.figure.axes
     assert [ax.get_xlabel() for ax in panels] == ["Batch norm", "Batch norm", "Dropout"]
     assert ["mean over weight decay" in ax.get_ylabel() for ax in panels] == [True, False, False]

@@ -1,8 +1,10 @@
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from cnnkit.errors import UserError
@@ -44,6 +46,14 @@ def test_the_margin_decides_what_is_equivalent(main, root, tmp_path):
     text = (tmp_path / "wide" / "report.html").read_text(encoding="utf-8")
     assert "equivalent within the margin: 2 blocks, 5 blocks, 6 blocks" in text
     assert "within 40 percentage points" in text
+
+
+def test_page_and_figures_have_one_margin(main, root, tmp_path):
+    with mpl.rc_context({"svg.fonttype": "none"}):  # text that can be read back
+        main([str(root / "studies" / "depth-smoke"), "--margin", "40", "--out", str(tmp_path / "wide")])
+    forest = (tmp_path / "wide" / "forest.svg").read_text(encoding="utf-8")
+    assert len(re.findall(r">equivalent</text>", forest)) == 3
+    assert "inconclusive" not in forest
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(main, root, tmp_path):

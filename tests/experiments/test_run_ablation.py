@@ -13,8 +13,8 @@ from ablations.grids import GRIDS
 from ablations.plan import TUNING_SEED
 from ablations.protocols import PROTOCOLS
 from ablations.store import Store
-from analysis.results import load as load_results
-from cnnkit import ConvNetSpec
+from analysis.outcomes import Outcomes
+from cnnkit.spec import ConvNetSpec
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
@@ -131,12 +131,12 @@ def test_status_counts_cells_time_and_disk(study):
 def test_pruning_frees_the_weights_and_keeps_the_table(study, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(study[0], root)
-    before = load_results(root).trials
+    before = Outcomes.from_store(root).cells
     assert "would free" in command(str(root), "--dry-run", script="prune.py").stdout
     assert len(list(root.glob("cells/*/weights.safetensors"))) == 10
     assert "weights of 10 cells" in command(str(root), script="prune.py").stdout
     assert list(root.glob("cells/*/weights.safetensors")) == []
-    pd.testing.assert_frame_equal(load_results(root).trials, before)
+    pd.testing.assert_frame_equal(Outcomes.from_store(root).cells, before)
 
 
 def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_path):
@@ -147,16 +147,17 @@ def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_p
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "4 cells on a seed of their own, 4 to train" in result.stdout
-    assert re.search(r"batch norm: learning_rate (1e-05|0.001), chosen by validation", result.stdout)
+    assert len(re.findall(r"^(?:no )?batch norm .*  learning rate (?:1e-05|0.001) ", result.stdout, re.MULTILINE)) == 2
     assert list(root.glob("cells/*/weights.safetensors")) == []
-    results = load_results(root)
+    outcomes = Outcomes.from_store(root)
     store = Store(root)
-    for arm in results.study.arms:
+    for arm in outcomes.arms:
         tried = {
             record.identity["recipe"].get("learning_rate", 1e-4): record.curve[-1].validation_accuracy
             for record in (store.read(key) for key in store.finished_keys())
             if record.seed == TUNING_SEED and record.identity["spec"] == ConvNetSpec(**arm.spec).changed_fields()
         }
         assert len(tried) == 2
+        assert arm.chosen == {"learning_rate": arm.recipe["learning_rate"]}
         assert tried[arm.recipe["learning_rate"]] == max(tried.values())
-    assert (results.trials["seed"] < TUNING_SEED).all()
+    assert (outcomes.cells["seed"] < TUNING_SEED).all()

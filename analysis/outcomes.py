@@ -1,0 +1,425 @@
+"""All that analysis reads: arms, seeds, classes, labels, what each cell answered, and what is left out, with reasons.
+
+From a study's results folder (`Outcomes.from_store`), of which it reads manifest, records and logits and nothing else: no
+plan is made, no network built and no code imported, so that a study can be read wherever its folder is. What a results
+folder knows besides (curves, devices, costs, the text of the question) is optional: tables and figures leave blank what
+is not there.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from ablations.arm import Level
+from ablations.cell import SplitSizes
+from ablations.record import ArmEntry, Command, Part, Record, Study, seeds_added_after_looking
+from ablations.store import DamagedRecord, Store
+from ablations.text import printable
+from cnnkit.cost import Cost
+from cnnkit.description import DataDescription
+from cnnkit.errors import UserError
+from cnnkit.metrics import Epoch
+
+Predictions = Mapping[str, Mapping[int, np.ndarray]]
+"""For each arm and seed, the class that the network predicts for each test image, a position in the class names."""
+
+CELLS = [
+    *("arm", "is_baseline", "seed", "key", "status", "note", "changes", "chosen", "protocol", "epochs", "parameters"),
+    *("head_share", "multiply_adds", "receptive_field", "work", "validation_accuracy", "test_accuracy", "seconds"),
+    *("device", "device_type", "precision", "threads", "trials_at_once", "gpu_share", "micro_batch"),
+    *("versions", "started", "finished"),
+]
+"""Columns of `Outcomes.cells`. Whether or not they are known, they are there."""
+COUNTS = ["epochs", "parameters", "multiply_adds", "work", "threads", "trials_at_once", "micro_batch"]
+"""Of them, whole numbers that may be unknown."""
+MEASURED = ["head_share", "receptive_field", "validation_accuracy", "test_accuracy", "seconds", "gpu_share"]
+"""Of them, numbers that may be unknown."""
+TEXTS = ["key", "note", "changes", "chosen", "protocol"]
+"""Of them, texts that are empty where there is nothing to say."""
+
+
+def cell_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """What is known of each cell, as `Outcomes.cells`. A row needs arm, is_baseline, seed and status."""
+    table = pd.DataFrame([{name: row.get(name) for name in CELLS} for row in rows], columns=CELLS)
+    return table.fillna(dict.fromkeys(TEXTS, "")).astype(
+        {**dict.fromkeys(COUNTS, "Int64"), **dict.fromkeys(MEASURED, "float64"), **dict.fromkeys(TEXTS, "str")}
+    )
+
+
+@dataclass(frozen=True)
+class StudiedArm:
+    """An arm as analysis knows it. Only its name has to be known, and which arm is the baseline."""
+
+    name: str
+    is_baseline: bool = False
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    """The level of each factor of the grid."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that differ from the baseline's, with this arm's values."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the recipe that were chosen for this arm by validation accuracy, with their values."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The network, as its manifest has it."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """How it is trained, likewise."""
+    epochs: int | None = None
+    costs: Cost | None = None
+    work: int | None = None
+    """Multiply-adds of the training and the evaluations of one cell."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a study says about itself, for titles, methods and provenance."""
+
+    name: str
+    question: str = ""
+    protocol: str = ""
+    """Its name, and what the command line changed in it."""
+    data: DataDescription | None = None
+    split: SplitSizes | None = None
+    commands: Sequence[Command] = ()
+    folder: Path | None = None
+    """Where the study lies, and its report belongs."""
+
+    @property
+    def data_text(self) -> str:
+        """Which images, in a line; empty where that is not known."""
+        return "" if self.data is None else self.data.text
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A cell whose answers are not used."""
+
+    arm: str
+    seed: int
+    status: str
+    """missing, running, failed, diverged or damaged."""
+    reason: str
+    """A sentence; empty where the status says all."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the networks of a study answered to its test images."""
+
+    labels: np.ndarray
+    """Class of each test image, a position in the class names: (images,) int64. Empty where no cell can be read."""
+    predictions: Predictions
+    """Every arm is there, and of its seeds those that can be used: (images,) of the smallest type that holds the classes."""
+    damaged: Sequence[Excluded] = ()
+    """Finished cells whose logits cannot be used."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the arms of one study did."""
+
+    arms: tuple[StudiedArm, ...]
+    """In the order in which tables show them; one is the baseline."""
+    classes: tuple[str, ...]
+    cells: pd.DataFrame
+    """One row a cell: arm, is_baseline, seed, key, status (finished, running, missing, failed, diverged, damaged), note,
+    changes and chosen (what the arm changes in the baseline, and what was chosen for it by validation accuracy, in words),
+    protocol, epochs (of its training), parameters, head_share, multiply_adds, receptive_field (original pixels), work
+    (multiply-adds of the whole cell), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device,
+    device_type, precision, threads, trials_at_once, gpu_share, micro_batch, versions, started, finished (UTC, ISO 8601).
+    What is not known is missing."""
+    read_answers: Callable[[], Answers]
+    """Called once, when answers are first asked for."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Classes that are also looked at together, by the group's name. May be empty."""
+    curves: Mapping[tuple[str, int], Sequence[Epoch]] = field(default_factory=dict)
+    """Learning curves of finished cells, by arm and seed, where they are known."""
+    read_logits: Callable[[str, int, Part], tuple[np.ndarray, np.ndarray]] | None = None
+    study: Description = Description("study")
+
+    @classmethod
+    def from_store(cls, path: Path | str, study: str | None = None) -> Self:
+        """The outcomes of a study in a results folder, finished or not.
+
+        Args: path: a results folder, or a study's folder in it. study: the study's name; not needed where there is one.
+        Raises: UserError: there is no such study, or its manifest names no arms, seeds or baseline to compare with.
+        """
+        path = Path(path)
+        if path.parent.name == "studies":
+            path, study = path.parent.parent, path.name
+        store = Store(path)
+        name = _only_study(store) if study is None else study
+        found = store.study(name)
+        if found is None:
+            raise UserError(f"{path} has no study {name!r}; it has {', '.join(store.studies()) or 'none'}")
+        manifest = Study.model_validate(printable(found.model_dump()))
+        lacks = _lacks(manifest)
+        if lacks:
+            file = store.study_folder(name) / "study.json"
+            raise UserError(f"{file} names {lacks}; move it away and run the study's command again")
+        folder = store.study_folder(name)
+        commands = tuple(Command.model_validate(printable(command.model_dump())) for command in store.commands(name))
+        return cls(**_of_store(store, manifest, Description(
+            name=manifest.name, question=manifest.question, protocol=_protocol(manifest), data=manifest.data,
+            split=manifest.split, commands=commands, folder=folder,
+        )))  # fmt: skip
+
+    @property
+    def baseline(self) -> StudiedArm:
+        """The arm that the others are compared with."""
+        return next(arm for arm in self.arms if arm.is_baseline)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Every seed that an arm of the study has, whether its cell is finished or not."""
+        return tuple(sorted(self.cells["seed"].unique().tolist()))
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The rows of `cells` that have a result."""
+        return self.cells[self.cells["status"] == "finished"]
+
+    @cached_property
+    def _answers(self) -> Answers:
+        return self.read_answers()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """As `Answers.labels`."""
+        return self._answers.labels
+
+    @property
+    def predictions(self) -> Predictions:
+        """As `Answers.predictions`."""
+        return self._answers.predictions
+
+    @cached_property
+    def correct(self) -> dict[str, dict[int, np.ndarray]]:
+        """For each arm and seed, which test images its network gets right: (images,) bool. As `predictions`."""
+        return {
+            arm: {seed: predicted == self.labels for seed, predicted in seeds.items()}
+            for arm, seeds in self.predictions.items()
+        }
+
+    @property
+    def excluded(self) -> list[Excluded]:
+        """Every cell whose answers no table uses, and why."""
+        lost = self.cells[self.cells["status"] != "finished"]
+        return [
+            *(Excluded(*cell) for cell in lost[["arm", "seed", "status", "note"]].to_numpy().tolist()),
+            *self._answers.damaged,
+        ]
+
+    def logits(self, arm: str, seed: int, part: Part = "test") -> tuple[np.ndarray, np.ndarray]:
+        """Logits (images, classes) float32 and labels (images,) int64 of a finished cell.
+
+        Raises: KeyError: the cell is not finished, or its logits are not known. DamagedRecord: they were truncated or altered.
+        """
+        finished = self.finished
+        if self.read_logits is None or finished[(finished["arm"] == arm) & (finished["seed"] == seed)].empty:
+            raise KeyError(f"{arm}, seed {seed} has no logits")
+        return self.read_logits(arm, seed, part)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """Learning curves: one row an epoch of a finished cell, with arm, is_baseline, seed, epoch (from 1), train_loss,
+        validation_loss, validation_accuracy (0 to 1), learning_rate, train_seconds, evaluate_seconds.
+        """
+        cells = self.finished[["arm", "is_baseline", "seed"]].to_numpy().tolist()
+        return pd.DataFrame(
+            [
+                {"arm": arm, "is_baseline": is_baseline, "seed": seed, **epoch.model_dump()}
+                for arm, is_baseline, seed in cells
+                for epoch in self.curves.get((arm, seed), ())
+            ],
+            columns=["arm", "is_baseline", "seed", *Epoch.model_fields],
+        )
+
+    @property
+    def seeds_added_after_looking(self) -> bool:
+        """Whether seeds were added when there were results to look at."""
+        return seeds_added_after_looking(self.study.commands)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of how the study came about: sentences on each damaged record, and on added seeds."""
+        notes = [cell.reason for cell in self.excluded if cell.status == "damaged"]
+        if self.seeds_added_after_looking:
+            notes.append("Seeds were added after results had been seen; p-values do not account for that.")
+        return notes
+
+
+def in_words(changes: Mapping[str, Any]) -> str:
+    """Such as: no batch norm; widths 32, 64; dropout 0."""
+    return "; ".join(filter(None, (_change(name, value) for name, value in changes.items())))
+
+
+def _change(name: str, value: Any) -> str:
+    plain = name.removeprefix("spec.").removeprefix("recipe.").replace("_", " ").replace(".", " ")
+    if isinstance(value, bool):
+        return plain if value else f"no {plain}"
+    if isinstance(value, list | tuple):
+        return f"{plain} {', '.join(map(str, value))}"
+    if isinstance(value, dict):
+        return ", ".join(_change(*item) for item in value.items())
+    return f"{plain} {value:g}" if isinstance(value, float) else f"{plain} {value}"
+
+
+# -- reading a results folder
+
+
+def _only_study(store: Store) -> str:
+    names = store.studies()
+    if len(names) != 1:
+        raise UserError(f"{store.root} holds {len(names)} studies ({', '.join(names)}); name one of them")
+    return names[0]
+
+
+def _lacks(study: Study) -> str:
+    """What a manifest would need to be compared; nothing where it is as this software writes it."""
+    names = [arm.name for arm in study.arms]
+    baselines = sum(arm.is_baseline for arm in study.arms)
+    if not names:
+        return "no arms"
+    if not study.cells:
+        return "no seeds"
+    if len(set(names)) < len(names):
+        return "two arms alike"
+    if not {cell.arm for cell in study.cells} <= set(names):
+        return "cells of arms that it does not have"
+    if len({(cell.arm, cell.seed) for cell in study.cells}) < len(study.cells):
+        return "two cells of one arm and seed"
+    if len(study.data.classes) < 2 or len(set(study.data.classes)) < len(study.data.classes):
+        return "fewer than two classes, or two alike"
+    return "" if baselines == 1 else f"{baselines or 'no'} baseline{'s' if baselines else ''} among its arms"
+
+
+def _protocol(study: Study) -> str:
+    return study.protocol + (f" with {in_words(study.protocol_changes)}" if study.protocol_changes else "")
+
+
+def _of_store(store: Store, manifest: Study, description: Description) -> dict[str, Any]:
+    arms = {entry.name: _studied(entry, manifest.tuned.get(entry.name, {})) for entry in manifest.arms}
+    order = {name: place for place, name in enumerate(arms)}
+    rows, records = [], {}
+    for cell in sorted(manifest.cells, key=lambda cell: (order[cell.arm], cell.seed)):
+        standing, record = _standing(store, cell.key)
+        rows.append({**_of_arm(arms[cell.arm], description), "seed": cell.seed, "key": cell.key, **printable(standing)})
+        if record is not None:
+            records[cell.arm, cell.seed] = record
+    classes = tuple(manifest.data.classes)
+    return {
+        "arms": tuple(arms.values()),
+        "classes": classes,
+        "cells": cell_table(rows),
+        "read_answers": lambda: _answers(store, records, list(arms), len(classes)),
+        "groups": {name: members for name, members in manifest.data.groups.items() if members and {*members} <= {*classes}},
+        "curves": {cell: record.curve for cell, record in records.items()},
+        "read_logits": lambda arm, seed, part: store.logits(records[arm, seed], part),
+        "study": description,
+    }  # fmt: skip
+
+
+def _studied(entry: ArmEntry, chosen: Mapping[str, Any]) -> StudiedArm:
+    return StudiedArm(
+        name=entry.name,
+        is_baseline=entry.is_baseline,
+        levels=entry.levels,
+        changes={name: value for name, value in entry.changes.items() if name not in chosen},
+        chosen=chosen,
+        spec=entry.spec,
+        recipe=entry.recipe,
+        epochs=entry.epochs,
+        costs=entry.costs,
+        work=entry.work,
+    )
+
+
+def _of_arm(arm: StudiedArm, study: Description) -> dict[str, Any]:
+    """What the cells of an arm have in common."""
+    return {
+        "arm": arm.name,
+        "is_baseline": arm.is_baseline,
+        "changes": in_words(arm.changes),
+        "chosen": in_words(arm.chosen),
+        "protocol": study.protocol,
+        "epochs": arm.epochs,
+        "parameters": arm.costs and arm.costs.parameters,
+        "head_share": arm.costs and arm.costs.head_share,
+        "multiply_adds": arm.costs and arm.costs.multiply_adds,
+        "receptive_field": arm.costs and arm.costs.receptive_field_original,
+        "work": arm.work,
+    }
+
+
+def _standing(store: Store, key: str) -> tuple[dict[str, Any], Record | None]:
+    """How a cell stands, and its record where it is finished."""
+    if store.is_finished(key):
+        try:
+            record = store.read(key)
+        except DamagedRecord as error:
+            return {"status": "damaged", "note": str(error)}, None
+        return _measured(record), record
+    failure = store.failure(key)
+    if failure is not None:
+        return {"status": failure.kind, "note": failure.sentence}, None
+    return {"status": "running" if store.claimed_by_another(key, run="") else "missing", "note": ""}, None
+
+
+def _measured(record: Record) -> dict[str, Any]:
+    provenance = record.provenance
+    return {
+        "status": "finished",
+        "note": "",
+        "validation_accuracy": record.curve[-1].validation_accuracy if record.curve else None,
+        "test_accuracy": record.test_accuracy,
+        "seconds": record.train_seconds + record.evaluate_seconds,
+        "device": provenance.device,
+        "device_type": provenance.device_type,
+        "precision": provenance.precision,
+        "threads": provenance.threads,
+        "trials_at_once": provenance.trials_at_once,
+        "gpu_share": provenance.gpu_share,
+        "micro_batch": provenance.micro_batch,
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
+        "started": provenance.started,
+        "finished": provenance.finished,
+    }
+
+
+def _answers(store: Store, records: Mapping[tuple[str, int], Record], arms: Sequence[str], classes: int) -> Answers:
+    """Predictions from the records' logits, which are dropped one by one: all of them fill gigabytes.
+
+    A cell is left out if its logits are damaged, or its labels differ from those of most of the study's cells.
+    """
+    kind = np.min_scalar_type(classes - 1)
+    damaged: list[Excluded] = []
+
+    def leave_out(cell: tuple[str, int], reason: str) -> None:
+        damaged.append(Excluded(*cell, "damaged", printable(reason)))
+
+    read: dict[bytes, list[tuple[tuple[str, int], np.ndarray]]] = defaultdict(list)  # by the labels beside them
+    for cell, record in records.items():
+        try:
+            logits, labels = store.logits(record, "test")
+        except DamagedRecord as error:
+            leave_out(cell, str(error))
+            continue
+        if logits.shape[1] != classes or not ((labels >= 0) & (labels < classes)).all():
+            leave_out(cell, f"{store.cell_folder(record.key)}: its logits or labels are not of {classes} classes")
+            continue
+        read[labels.astype(np.int64).tobytes()].append((cell, logits.argmax(1).astype(kind)))
+    most = max(read, key=lambda labels: len(read[labels]), default=b"")
+    predictions: dict[str, dict[int, np.ndarray]] = {arm: {} for arm in arms}
+    for labels_read, cells in read.items():
+        for (arm, seed), predicted in cells:
+            if labels_read == most:
+                predictions[arm][seed] = predicted
+            else:
+                folder = store.cell_folder(records[arm, seed].key)
+                leave_out((arm, seed), f"{folder}: its test labels are not those of most of the study's cells")
+    return Answers(np.frombuffer(most, dtype=np.int64), predictions, tuple(damaged))

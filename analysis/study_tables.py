@@ -1,0 +1,83 @@
+"""Every table of numbers that is made from a study, each computed once, when it is first asked for, and with one margin.
+
+Report, terminal, figures and notebooks share one `StudyTables`, so that what one of them says the others say too.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from analysis import per_class
+from analysis.effects import MARGIN, effect_table, seed_differences
+from analysis.factors import Design, design, factor_accuracies, factor_effects
+from analysis.outcomes import Outcomes
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The numbers of a study."""
+
+    outcomes: Outcomes
+    margin: float = MARGIN
+    """Differences within it count as equivalent, 0 to 1."""
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """As `analysis.effects.effect_table`."""
+        return effect_table(self.outcomes, margin=self.margin)
+
+    @cached_property
+    def seed_differences(self) -> pd.DataFrame:
+        """As `analysis.effects.seed_differences`."""
+        return seed_differences(self.outcomes)
+
+    @cached_property
+    def design(self) -> Design | None:
+        """The crossing of factors that the arms form, if they form one."""
+        return design(self.outcomes.arms)
+
+    @cached_property
+    def factor_effects(self) -> pd.DataFrame:
+        """As `analysis.factors.factor_effects`."""
+        return factor_effects(self.outcomes.arms, self.outcomes.correct)
+
+    @cached_property
+    def factor_accuracies(self) -> pd.DataFrame:
+        """As `analysis.factors.factor_accuracies`."""
+        return factor_accuracies(self.outcomes.arms, self.outcomes.correct)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """As `Outcomes.epochs`."""
+        return self.outcomes.epochs
+
+    @cached_property
+    def recalls(self) -> pd.DataFrame:
+        """As `analysis.per_class.recalls`."""
+        return per_class.recalls(self.outcomes)
+
+    @cached_property
+    def class_effects(self) -> pd.DataFrame:
+        """As `analysis.per_class.class_effects`."""
+        return per_class.class_effects(self.outcomes)
+
+    @cached_property
+    def class_table(self) -> pd.DataFrame:
+        """As `analysis.per_class.class_table`."""
+        return per_class.class_table(self.outcomes)
+
+    @cached_property
+    def confusions(self) -> pd.DataFrame:
+        """As `analysis.per_class.confusions`."""
+        return per_class.confusions(self.outcomes)
+
+    @cached_property
+    def gained_and_lost(self) -> pd.DataFrame:
+        """As `analysis.per_class.gained_and_lost`."""
+        return per_class.gained_and_lost(self.confusions)
+
+    @cached_property
+    def flips(self) -> pd.DataFrame:
+        """As `analysis.per_class.flips`."""
+        return per_class.flips(self.outcomes)

@@ -1,0 +1,1 @@
+"""What a person starts: parsing and calls. Nothing imports it."""

@@ -1,0 +1,81 @@
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from ablations.text import FittedTable, Heading, printable
+
+
+def shown(table: FittedTable, width: int) -> list[str]:
+    out = Console(file=io.StringIO(), width=width)
+    out.print(table)
+    return [line.rstrip() for line in out.file.getvalue().splitlines()]
+
+
+@pytest.fixture
+def table() -> FittedTable:
+    headings = (
+        Heading("arm", "left", 0), Heading("seeds", priority=3), Heading("difference", priority=1), Heading("cost", priority=4),
+    )  # fmt: skip
+    rows = [["batch norm", "3", "+1.20 [+0.20, +2.20]", "62.3 M (1.2x)"], ["none", "3", "baseline", "52.1 M"]]
+    return FittedTable(headings, rows)
+
+
+def test_all_is_shown_where_there_is_room(table):
+    header, first, second = shown(table, 80)
+    assert header.split() == ["arm", "seeds", "difference", "cost"]
+    assert first == "batch norm      3  +1.20 [+0.20, +2.20]  62.3 M (1.2x)"
+    assert second.split() == ["none", "3", "baseline", "52.1", "M"]
+
+
+def test_the_least_important_columns_go_first_and_are_named(table):
+    assert shown(table, 52)[0].split() == ["arm", "seeds", "difference"]
+    assert shown(table, 52)[-1] == "No room for: cost."
+    assert shown(table, 36)[0].split() == ["arm", "difference"]
+    assert shown(table, 36)[-1] == "No room for: seeds, cost."
+
+
+@pytest.mark.parametrize("width", range(12, 70))
+def test_names_are_there_whole_at_every_width(table, width):
+    lines = shown(table, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "none" in "".join(lines)
+    assert "batchnorm" in "".join(line[:10].strip() for line in lines[1:3]).replace(" ", "")
+
+
+def test_a_long_name_is_wrapped_and_leaves_room_for_the_numbers():
+    name = "batch norm and dropout and weight decay and residual links and pooling"
+    table = FittedTable([Heading("arm", "left", 0), Heading("difference")], [[name, "+1.20 [+0.20, +2.20]"]])
+    lines = shown(table, 80)
+    assert "+1.20 [+0.20, +2.20]" in lines[1]
+    assert " ".join(line[:58].strip() for line in lines[1:]).split() == name.split()
+
+
+def test_wide_characters_count_twice():
+    table = FittedTable([Heading("arm", "left", 0), Heading("n", priority=1)], [["残差连接", "1"], ["plain", "2"]])
+    (_, first, second) = shown(table, 80)
+    assert cell_len(first) == cell_len(second)
+
+
+def test_markup_and_links_in_a_name_are_text():
+    table = FittedTable([Heading("arm", "left", 0)], [["[bold]x[/bold] [link=http://a]y[/link]"]])
+    assert shown(table, 80)[1] == "[bold]x[/bold] [link=http://a]y[/link]"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("plain", "plain"),
+        ("Tiefe 3 × 残差 ± é", "Tiefe 3 × 残差 ± é"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("user\u202etxt.exe", r"user\u202etxt.exe"),
+        ("zero\u200bwidth", r"zero\u200bwidth"),
+        ("\ud800", r"\ud800"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+    ],
+)
+def test_what_cannot_be_seen_is_written_out(text, seen):
+    assert printable(text) == seen
+    assert printable({text: [(text, 1)]}) == {seen: [(seen, 1)]}
