@@ -94,13 +94,23 @@ def statement(
             f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {recipe.epochs} epochs, batch "
             f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
         ),
-        ("data", study.data.text + ("" if plan.data.source == "sample" else f" from {plan.data.path}")),
+        ("data", study.data.text + ("" if plan.data.source == "sample" else f", from {plan.data.path}")),
+        *_warnings(plan),
         ("machine", where),
         ("time", time),
         ("disk", size(expected_bytes(missing), "B")),
         ("can show", best_difference),
         ("results", f"{plan.store.root if plan.store else 'a new folder'}, study {study.name}"),
         ("Ctrl-C", "is safe: the same command goes on where it stopped"),
+    ]
+
+
+def _warnings(plan: Plan) -> list[tuple[str, str]]:
+    """What is wrong with the data, where something is."""
+    if not plan.data.warning:
+        return []
+    return [
+        ("WARNING", f"{plan.data.warning}: accuracies on them say little about new images; remove them from --data")
     ]
 
 

@@ -11,8 +11,9 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -25,6 +26,9 @@ CLASSES = CIFAR10_CLASSES
 SAMPLE = Path(__file__).parent / "sample"
 DOWNLOAD_HOST = "www.cs.toronto.edu"
 NETWORK_PATIENCE = 10  # seconds until a missing network is taken as such
+MOST_ROWS = 1_000_000  # of one Parquet file
+FORMATS = ("PNG", "JPEG")
+"""Of stored images; Pillow would hand some of its others to programs such as Ghostscript."""
 
 Source = Literal["full", "sample", "other"]
 Layout = Literal["parquet", "batches"]
@@ -64,6 +68,12 @@ class ImageSet:
             )
         return self.first_of_each_class(0, count // len(CLASSES))
 
+    def count_in(self, other: "ImageSet") -> int:
+        """How many of these images are in `other`, too, pixel by pixel."""
+        mine = {image.tobytes() for image in self.images}
+        shared = mine.intersection(image.tobytes() for image in other.images)
+        return sum(image.tobytes() in shared for image in self.images) if shared else 0
+
 
 @dataclass(frozen=True)
 class Data:
@@ -96,6 +106,17 @@ class Data:
         """What results keep of the data."""
         return cifar10(text=self.describe(), fingerprint=self.fingerprint, source=self.source)
 
+    @cached_property
+    def warning(self) -> str:
+        """What is wrong with the parts, in one line; empty where no image is in two of them."""
+        parts = (
+            (self.test, self.train, "test images are training images, too"),
+            (self.test, self.validation, "test images are validation images, too"),
+            (self.validation, self.train, "validation images are training images, too"),
+        )
+        counts = [(one.count_in(other), len(one), what) for one, other, what in parts]
+        return ", ".join(f"{count:,} of {size:,} {what}" for count, size, what in counts if count)
+
     def describe(self) -> str:
         """One line for people: which images, and how many."""
         name = {
@@ -105,7 +126,8 @@ class Data:
         }
         sizes = f"{len(self.train):,} training / {len(self.validation):,} validation / {len(self.test):,} test images"
         unused = f", {self.unused:,} training images unused as in the documented split" if self.unused else ""
-        return f"{name[self.source]}: {sizes}{unused} (fingerprint {self.fingerprint})"
+        warning = f"; WARNING: {self.warning}" if self.warning else ""
+        return f"{name[self.source]}: {sizes}{unused} (fingerprint {self.fingerprint}){warning}"
 
 
 def load(data: str | Path = "auto") -> Data:
@@ -119,7 +141,10 @@ def load(data: str | Path = "auto") -> Data:
     if str(data) == "sample":
         return _read(SAMPLE)
     if str(data) != "auto":
-        return _read(Path(data))
+        try:
+            return _read(Path(data))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{data} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     cache = user_cache_path("ablations") / "cifar10"
     for folder in (Path("data"), Path("data/cifar10"), cache):
         if _layout(folder) is not None:
@@ -164,9 +189,21 @@ def _read(folder: Path) -> Data:
         ends = (per_class[0] * 8 // 10, per_class[0] * 9 // 10)
         train, validation = pool.first_of_each_class(0, ends[0]), pool.first_of_each_class(ends[0], ends[1])
         unused = len(pool) - len(train) - len(validation)
+    for part, images in (("training", train), ("validation", validation), ("test", test)):
+        _check_classes(folder, part, images)
     fingerprint = hashlib.blake2b(f"{train_hash}{validation_hash}{test_hash}".encode(), digest_size=8).hexdigest()
     source: Source = "sample" if folder == SAMPLE else "full" if len(test) == 10_000 and unused == 5_000 else "other"
     return Data(train, validation, test, unused, fingerprint, source, folder)
+
+
+def _check_classes(folder: Path, part: str, images: ImageSet) -> None:
+    """Raises: UserError: a class has no image in a part."""
+    counts = np.bincount(images.labels, minlength=len(CLASSES))
+    if not counts.all():
+        raise UserError(
+            f"{folder}: no {part} image of the class {CLASSES[int(counts.argmin())]}; every class needs images in each "
+            f"part, at least 10 for training where there is no validation file"
+        )
 
 
 def _part(kind: Layout, folder: Path, part: str) -> tuple[ImageSet, str]:
@@ -176,6 +213,10 @@ def _part(kind: Layout, folder: Path, part: str) -> tuple[ImageSet, str]:
     """
     train = part == "train"
     files = sorted(folder.glob(f"{'data' if train else part}_batch*" if kind == "batches" else f"{part}-*.parquet"))
+
+    for file in files:
+        if not file.is_file():  # a folder, a pipe, a link to nothing
+            raise UserError(f"{file} is not a readable file; download it again")
 
     def decode() -> Arrays:
         return _ordered(*(_batches(folder, train=train) if kind == "batches" else _parquet(files)))
@@ -209,32 +250,25 @@ def _batches(folder: Path, *, train: bool) -> tuple[np.ndarray, np.ndarray]:
         dataset = CIFAR10(folder.parent, train=train)
     except RuntimeError as error:
         raise UserError(f"{folder}: a file is missing or damaged (its checksum is wrong); download it again") from error
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}; download it again") from error
     return np.moveaxis(dataset.data, -1, 1), np.asarray(dataset.targets)
 
 
 def _parquet(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """The files of one part in the `plain_text` layout: columns `img` (struct with PNG `bytes`) and `label`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from PIL import Image
 
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list[int] = []
     for file in files:
-        try:
-            table = pq.read_table(file)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{file} is not a readable Parquet file ({brief(error)}); download it again") from error
-        missing = [column for column in ("img", "label") if column not in table.column_names]
-        if missing:
-            raise UserError(
-                f"{file}: no column {missing[0]!r}; the plain_text layout has img and label, this file has "
-                f"{', '.join(table.column_names)}"
+        table = _table(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_decode` looks at the size itself
+            images += (
+                _decode((cell or {}).get("bytes"), file, row) for row, cell in enumerate(table["img"].to_pylist())
             )
-        if not (
-            pa.types.is_struct(table.schema.field("img").type) and pa.types.is_integer(table.schema.field("label").type)
-        ):
-            raise UserError(f"{file}: img should be a struct of bytes and path, and label an integer")
-        for row, (image, label) in enumerate(zip(table["img"].to_pylist(), table["label"].to_pylist(), strict=True)):
-            images.append(_decode((image or {}).get("bytes"), file, row))
+        for row, label in enumerate(table["label"].to_pylist()):
             if label is None or not 0 <= label < len(CLASSES):
                 raise UserError(f"{file}, row {row}: label {label} is not one of 0 to {len(CLASSES) - 1}")
             labels.append(label)
@@ -243,18 +277,51 @@ def _parquet(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.asarray(labels)
 
 
+def _table(file: Path) -> Any:
+    """The Arrow table of one file, its columns checked."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_metadata(file).num_rows
+        if rows > MOST_ROWS:
+            raise UserError(f"{file} has {rows:,} rows, and CIFAR-10 60,000 images; give its own files")
+        table = pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file} is not a readable Parquet file ({brief(error)}); download it again") from error
+    for column in ("img", "label"):
+        if column not in table.column_names:
+            raise UserError(
+                f"{file}: no column {column!r}; the plain_text layout has img and label, this file has "
+                f"{', '.join(table.column_names)}"
+            )
+    if not (_holds_bytes(table.schema.field("img").type) and pa.types.is_integer(table.schema.field("label").type)):
+        raise UserError(f"{file}: img should be a struct of bytes and path, and label an integer")
+    return table
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Whether an Arrow type is a struct with binary `bytes`."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    inner = kind.field("bytes").type
+    return pa.types.is_binary(inner) or pa.types.is_large_binary(inner)
+
+
 def _decode(png: bytes | None, file: Path, row: int) -> np.ndarray:
     """One image as (3, 32, 32) uint8."""
     from PIL import Image
 
     try:
-        pixels = np.asarray(Image.open(io.BytesIO(png or b"")).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        image = Image.open(io.BytesIO(png or b""), formats=FORMATS)
+        # The size stands in the file's head: an image that is too large is never unpacked.
+        pixels = np.asarray(image.convert("RGB")) if image.size == (32, 32) else None
+    except Exception as error:  # whatever a decoder makes of damaged bytes
         raise UserError(f"{file}, row {row}: not a readable image ({brief(error)})") from error
-    if pixels.shape != (32, 32, 3):
-        raise UserError(
-            f"{file}, row {row}: an image of {pixels.shape[1]}x{pixels.shape[0]} pixels, CIFAR-10 has 32x32"
-        )
+    if pixels is None:
+        raise UserError(f"{file}, row {row}: an image of {image.width}x{image.height} pixels, CIFAR-10 has 32x32")
     return np.moveaxis(pixels, -1, 0)
 
 

@@ -1,7 +1,10 @@
 import hashlib
+import os
 import pickle
 import socket
+import struct
 import time
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -162,6 +165,19 @@ def png_of(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def bomb(size: int) -> bytes:
+    """A PNG of a few bytes that unpacks to `size` x `size` pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n"
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
@@ -169,7 +185,18 @@ def png_of(width: int, height: int) -> bytes:
         ({"img": [{"bytes": b"", "path": ""}], "target": [0]}, "no column 'label'"),
         ({"img": [{"bytes": b"not an image", "path": ""}], "label": [0]}, "row 0: not a readable image"),
         ({"img": [{"bytes": png_of(32, 32)[:60], "path": ""}], "label": [0]}, "row 0: not a readable image"),
-        ({"img": [{"bytes": None, "path": ""}], "label": [0]}, "row 0: not a readable image"),
+        ({"img": [{"bytes": None, "path": ""}], "label": [0]}, "img should be a struct of bytes"),
+        (
+            {"img": pa.array([{"bytes": None}], pa.struct({"bytes": pa.binary()})), "label": [0]},
+            "row 0: not a readable image",
+        ),
+        ({"img": [{"bytes": "text"}], "label": [0]}, "img should be a struct of bytes"),
+        ({"img": [{"bytes": 10**10}], "label": [0]}, "img should be a struct of bytes"),
+        ({"img": [{"path": "x.png"}], "label": [0]}, "img should be a struct of bytes"),
+        ({"img": [{"bytes": png_of(32, 32)}], "label": [-1]}, "label -1"),
+        ({"img": [{"bytes": bomb(10_000)}], "label": [0]}, "row 0: an image of 10000x10000 pixels"),
+        ({"img": [{"bytes": bomb(60_000)}], "label": [0]}, "row 0: not a readable image"),
+        ({"img": [{"bytes": POSTSCRIPT}], "label": [0]}, "row 0: not a readable image"),
         ({"img": [{"bytes": png_of(28, 32), "path": ""}], "label": [0]}, "row 0: an image of 28x32 pixels"),
         ({"img": [{"bytes": png_of(32, 32), "path": ""}], "label": [10]}, "label 10"),
         ({"img": [{"bytes": png_of(32, 32), "path": ""}], "label": ["cat"]}, "label an integer"),
@@ -192,3 +219,105 @@ def test_a_truncated_parquet_file_is_refused_in_one_sentence(small, tmp_path):
     with pytest.raises(UserError, match="not a readable Parquet file") as caught:
         load(tmp_path / "d")
     assert "\n" not in str(caught.value)
+
+
+def test_images_that_are_in_two_parts_are_counted_in_the_description(small, tmp_path):
+    train, test = small
+    assert load("sample").warning == ""
+    leaking = ImageSet(
+        np.concatenate([test.images, train.images[::3]]), np.concatenate([test.labels, train.labels[::3]])
+    )
+    write_parquet(tmp_path / "d", train, leaking)
+    data = load(tmp_path / "d")
+    both = {image.tobytes() for image in train.images[::3]}
+    in_train = sum(image.tobytes() in both for image in data.train.images)
+    in_validation = sum(image.tobytes() in both for image in data.validation.images)
+    assert in_train > 10
+    assert in_validation
+    assert data.warning == (
+        f"{in_train} of 54 test images are training images, too, {in_validation} of 54 test images are validation images, too"
+    )
+    assert data.describe().endswith(f"; WARNING: {data.warning}")
+    assert data.description.text == data.describe(), "what the manifest and the page show"
+
+
+def test_only_the_images_that_are_used_are_warned_of(small, tmp_path):
+    train, _ = small
+    write_parquet(tmp_path / "d", train, train)
+    data = load(tmp_path / "d")
+    assert data.warning.startswith("80 of 100 test images are training images, too")
+    used = data.subset(train=10, test=20)
+    assert int(used.warning.split()[0]) == used.test.count_in(used.train) <= 10
+
+
+def test_a_part_without_images_of_a_class_is_refused(small, tmp_path):
+    train, test = small
+    write_parquet(tmp_path / "a", train.subset(50, "five of each class are too few to split"), test)
+    with pytest.raises(UserError, match="no validation image of the class airplane"):
+        load(tmp_path / "a")
+    keep = test.labels != 3
+    write_parquet(tmp_path / "b", train, ImageSet(test.images[keep], test.labels[keep]))
+    with pytest.raises(UserError, match="no test image of the class cat"):
+        load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("file", ["train-1.parquet", "test-1.parquet", "validation-0.parquet"])
+@pytest.mark.parametrize("kind", ["a link to itself", "a link to nothing", "a folder", "a pipe"])
+def test_what_cannot_be_read_is_one_sentence(small, tmp_path, file, kind):
+    write_parquet(tmp_path / "d", *small)
+    odd = tmp_path / "d" / file
+    match kind:
+        case "a link to itself":
+            odd.symlink_to(odd)
+        case "a link to nothing":
+            odd.symlink_to("nowhere")
+        case "a folder":
+            odd.mkdir()
+        case "a pipe":
+            os.mkfifo(odd)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "d")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_path_that_cannot_be_is_one_sentence(name):
+    with pytest.raises(UserError, match=r"cannot be read|no data folder"):
+        load(name)
+
+
+def test_a_table_without_end_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "MOST_ROWS", 3)
+    table = pa.table({"img": [{"bytes": png_of(32, 32), "path": ""}] * 4, "label": [0] * 4})
+    for part in ("train", "test"):
+        pq.write_table(table, tmp_path / f"{part}-0.parquet")
+    with pytest.raises(UserError, match="has 4 rows"):
+        load(tmp_path)
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    column = pa.array([{"bytes": png_of(32, 32)}])
+    table = pa.Table.from_arrays([column, column, pa.array([0])], names=["img", "img", "label"])
+    for part in ("train", "test"):
+        pq.write_table(table, tmp_path / f"{part}-0.parquet")
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        load(tmp_path)
+
+
+class Malicious:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.file)!r}, 'w').close()",)
+
+
+def test_a_pickle_of_a_stranger_is_not_executed(tmp_path):
+    folder, trace = tmp_path / "cifar-10-batches-py", tmp_path / "executed"
+    folder.mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
+        (folder / name).write_bytes(pickle.dumps(Malicious(trace)))
+    with pytest.raises(UserError, match="damaged"):
+        load(tmp_path)
+    pickle.loads((folder / "test_batch").read_bytes())
+    assert trace.exists(), "the pickle would have run"

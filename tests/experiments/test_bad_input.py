@@ -233,7 +233,7 @@ def huge_png() -> bytes:
 DAMAGES = {
     "empty file": "not a readable Parquet file",
     "text": "not a readable Parquet file",
-    "folder": "no column",
+    "folder": "not a readable file",
     "no test file": "neither layout",
     "batches in another folder": "cifar-10-batches-py",
     "empty batches": "damaged",
