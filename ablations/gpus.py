@@ -11,8 +11,11 @@ from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec, ModuleSpec
 
 
-def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
-    """GPU memory that two training steps and an evaluation reserve, in bytes, measured on the GPU of this process."""
+def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cuda_graphs: bool = False) -> int:
+    """GPU memory that two training steps and an evaluation reserve, in bytes, measured on the GPU of this process.
+
+    Whatever this process has measured before leaves no trace in it.
+    """
     import numpy as np
     import torch
 
@@ -21,6 +24,10 @@ def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
     from cnnkit.model import build
     from cnnkit.train import Training
 
+    gc.collect()
+    torch.cuda.init()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
     rng = np.random.default_rng(0)
 
     def noise(count: int) -> ImageSet:
@@ -29,27 +36,27 @@ def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
 
     data = Data(noise(2 * recipe.batch_size), noise(BATCH_SIZE), noise(BATCH_SIZE), 0, "", "other", Path())
     one_epoch = recipe.model_copy(update={"epochs": 1})
-    training = Training(build(spec), one_epoch, data, image_size=spec.image_size, seed=0, device="cuda")
+    training = Training(
+        build(spec), one_epoch, data, image_size=spec.image_size, seed=0, device="cuda", cuda_graphs=cuda_graphs
+    )
     for _ in training.run():
         pass
-    reserved = torch.cuda.max_memory_reserved()
-    del training
-    gc.collect()
-    torch.cuda.empty_cache()
-    return reserved
+    return torch.cuda.max_memory_reserved()
 
 
-def probed_bytes(cells: list[PlannedCell]) -> dict[str, int]:
+def probed_bytes(cells: list[PlannedCell], *, cuda_graphs: bool) -> dict[str, int]:
     """Memory need of each arm by its name, measured one after the other on one GPU of the cluster."""
     arms = {planned.arm.name: planned.arm for planned in cells}
     task = ray.remote(num_gpus=1, max_calls=1)(
-        lambda networks: [probe_bytes(spec, recipe) for spec, recipe in networks]
+        lambda networks: [probe_bytes(spec, recipe, cuda_graphs=cuda_graphs) for spec, recipe in networks]
     )
     needs = ray.get(task.remote([(arm.spec, arm.recipe) for arm in arms.values()]))
     return dict(zip(arms, needs, strict=True))
 
 
-def gpu_shares(cells: list[PlannedCell], machine: Machine, fraction: float | None, data: Data) -> dict[str, float]:
+def gpu_shares(
+    cells: list[PlannedCell], machine: Machine, fraction: float | None, data: Data, *, cuda_graphs: bool = False
+) -> dict[str, float]:
     """Share of a GPU for each arm by its name: `fraction` for all, or from each arm's own need of memory: measured
     where there is a GPU, estimated where Ray was only told of one.
     """
@@ -57,7 +64,7 @@ def gpu_shares(cells: list[PlannedCell], machine: Machine, fraction: float | Non
         return {planned.arm.name: fraction for planned in cells}
     images = sum(part.images.nbytes for part in (data.train, data.validation, data.test))
     if machine.gpu_name:
-        needs = probed_bytes(cells)
+        needs = probed_bytes(cells, cuda_graphs=cuda_graphs)
     else:
         needs = {planned.arm.name: training_bytes(planned.arm.spec, planned.arm.recipe) for planned in cells}
     return {name: gpu_share(need + images, machine.gpu_memory) for name, need in needs.items()}

@@ -23,6 +23,8 @@ class Placement(Spec):
     """Share of a GPU; 0 on CPUs."""
     memory_cap: float | None = None
     """Largest share of the GPU's memory that PyTorch's allocator may take; None leaves it alone."""
+    cuda_graphs: bool = False
+    """Whether a GPU launches an update's kernels together; trained numbers are the same."""
 
 
 class Job(Spec):

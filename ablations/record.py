@@ -45,6 +45,8 @@ class Provenance(Stored):
     """Images a forward pass; the recipe's batch size unless memory was short."""
     gpu_share: float
     """Share of a GPU that the trial was given; 0 on CPUs."""
+    cuda_graphs: bool = False
+    """Whether an update's kernels were launched together, which bears on the seconds."""
     trials_at_once: int
     """Trials that the machine was planned to run at the same time, which bears on the seconds."""
     versions: dict[str, str]

@@ -34,6 +34,8 @@ class Options:
     """Share of a GPU for every trial; None measures each arm."""
     shares: dict[str, float] = field(default_factory=dict)
     """Shares of arms that are set by hand, by the arm's name."""
+    cuda_graphs: bool = False
+    """Launch an update's kernels together on GPUs; trained numbers are the same."""
     keep_weights: bool = True
     retry_diverged: bool = False
     """Train cells again whose loss stopped being finite."""
@@ -66,11 +68,19 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
             signals_stop(stopper, display),  # again: Ray has put a handler of its own in the place of ours
         ):
             machine = options.machine if options.address is None else cluster_machine()
-            shares = gpu_shares(missing, machine, options.gpu_fraction, plan.data) if machine.gpus else {}
+            graphs = options.cuda_graphs
+            shares = (
+                gpu_shares(missing, machine, options.gpu_fraction, plan.data, cuda_graphs=graphs)
+                if machine.gpus
+                else {}
+            )
             shares.update(options.shares)
             agenda = Agenda(missing, store, options.run)
-            placing = Placing(machine, cpu, shares)
-            driver = Driver(plan, agenda, display, placing.placement, keep_weights=options.keep_weights)
+            placing = Placing(machine, cpu, shares, graphs)
+            driver = Driver(
+                plan, agenda, display, lambda planned: placing.placement(planned, alone=agenda.needs_all(planned)),
+                keep_weights=options.keep_weights,
+            )  # fmt: skip
             display.update(driver.tally)
             train(
                 driver, stopper, lambda planned: placing.request(planned, alone=agenda.needs_all(planned)),
@@ -92,6 +102,7 @@ class Placing:
     cpu: CpuPlan
     shares: dict[str, float]
     """Share of a GPU by the arm's name; empty on CPUs."""
+    cuda_graphs: bool = False
 
     @property
     def at_once(self) -> int:
@@ -100,9 +111,14 @@ class Placing:
             return int(self.machine.gpus / min(self.shares.values()))
         return max(1, self.machine.cores // self.cpu.threads)
 
-    def placement(self, planned: PlannedCell) -> Placement:
-        """Where the cell's trial runs."""
+    def share(self, planned: PlannedCell, *, alone: bool) -> float:
+        """The cell's share of a GPU; 0 on CPUs."""
         share = self.shares.get(planned.arm.name, 0.0)
+        return 1.0 if share and alone else share
+
+    def placement(self, planned: PlannedCell, *, alone: bool) -> Placement:
+        """Where the cell's trial runs. On a GPU that it has for itself, its memory is the whole GPU's."""
+        share = self.share(planned, alone=alone)
         on_gpu = bool(share and self.machine.gpu_name)
         return Placement(
             device_type="cuda" if on_gpu else "cpu",
@@ -110,14 +126,15 @@ class Placing:
             trials_at_once=int(self.machine.gpus * (1 / share)) if share else self.cpu.at_once,
             gpu_share=share,
             memory_cap=memory_cap(share, self.machine.gpu_memory) if on_gpu else None,
+            cuda_graphs=on_gpu and self.cuda_graphs,
         )
 
     def request(self, planned: PlannedCell, *, alone: bool) -> tune.PlacementGroupFactory:
         """What the cell's trial asks Ray for. A trial that runs alone takes all cores of a node."""
-        share = self.shares.get(planned.arm.name, 0.0)
+        share = self.share(planned, alone=alone)
         bundle = {"CPU": 1.0 if share else float(self.cpu.threads)}
         if alone:
             bundle["CPU"] = float(self.machine.cores)
         if share:
-            bundle["GPU"] = 1.0 if alone else share
+            bundle["GPU"] = share
         return tune.PlacementGroupFactory([bundle])

@@ -64,7 +64,10 @@ class CellTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         news = self._news()
-        return {NEWS: news, "done": isinstance(news, CellResult | Failed)}
+        done = isinstance(news, CellResult | Failed)
+        if done:
+            self._release()  # this process may stay idle while another needs the memory
+        return {NEWS: news, "done": done}
 
     def _news(self) -> News | Failed:
         """The next news that must not be lost, or how far the cell is when the slice of time is over."""

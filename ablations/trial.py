@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ablations.cell import Cell
 from ablations.job import Advance, BeganAnew, Checkpoint, Job, News, Placement
 from ablations.record import CellResult, Provenance
 from cnnkit.data import Data
@@ -34,13 +33,13 @@ def run_cell(job: Job, data: Data, checkpoint: bytes | None = None) -> Iterator[
     """
     cell, started = job.cell, datetime.now(UTC)
     device = _prepare_device(job.placement)
-    training = _begin(cell, data, device)
+    training = _begin(job, data, device)
     if checkpoint is not None:
         try:
             training.restore(checkpoint)
         except BadCheckpoint as error:
             yield BeganAnew(str(error))
-            training = _begin(cell, data, device)
+            training = _begin(job, data, device)
     kept = time.monotonic()
     for progress in training.run():
         done = (progress.epoch - 1 + progress.update / progress.updates) / cell.recipe.epochs
@@ -75,6 +74,7 @@ def _result(job: Job, training: Training, data: Data, device: torch.device, star
             precision=fit.precision,
             micro_batch=job.cell.recipe.batch_size,
             gpu_share=job.placement.gpu_share,
+            cuda_graphs=training.is_graphed,
             trials_at_once=job.placement.trials_at_once,
             versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             host=socket.gethostname(),
@@ -105,15 +105,19 @@ def weights_of(model: nn.Module) -> bytes:
     )
 
 
-def _begin(cell: Cell, data: Data, device: torch.device) -> Training:
-    model = build(cell.spec, seed=cell.seed)
-    return Training(model, cell.recipe, data, image_size=cell.spec.image_size, seed=cell.seed, device=device)
+def _begin(job: Job, data: Data, device: torch.device) -> Training:
+    cell = job.cell
+    return Training(
+        build(cell.spec, seed=cell.seed), cell.recipe, data, image_size=cell.spec.image_size, seed=cell.seed,
+        device=device, cuda_graphs=job.placement.cuda_graphs,
+    )  # fmt: skip
 
 
 def _prepare_device(placement: Placement) -> torch.device:
     torch.set_num_threads(placement.threads)
     device = torch.device(placement.device_type)
     if device.type == "cuda":
+        torch.cuda.init()
         torch.cuda.reset_peak_memory_stats(device)
         if placement.memory_cap is not None:
             # A share is Ray's bookkeeping; this makes it a limit, so that a trial cannot starve its neighbours.

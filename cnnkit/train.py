@@ -137,6 +137,11 @@ class Training:
         self.curve: list[Epoch] = []
         self._validation_logits: np.ndarray | None = None
 
+    @property
+    def is_graphed(self) -> bool:
+        """Whether an update's kernels have been launched together so far."""
+        return self._graphed is not None and self._graphed.recorded is not None
+
     def run(self) -> Iterator[Progress]:
         """Trains what is left of the recipe's epochs, with a look at the validation images after each: an epoch's last
         progress comes after that look, and is the moment to keep its `state`.

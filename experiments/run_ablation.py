@@ -58,6 +58,8 @@ class Arguments:
     """Say what would be trained and what each arm costs, and stop."""
     gpu_fraction: str = "auto"
     """Share of a GPU for each trial: auto measures each arm's memory need; or a number above 0, at most 1."""
+    cuda_graphs: bool = False
+    """On GPUs, launch all kernels of an update together: faster where images are small; trained numbers are the same."""
     address: str | None = None
     """Address of a Ray cluster to join, such as auto or 10.0.0.1:6379; its nodes must see the results folder."""
     shard: str | None = None
@@ -258,6 +260,7 @@ def train(
         machine,
         args.address,
         fraction,
+        cuda_graphs=args.cuda_graphs,
         keep_weights=args.keep_weights == "all",
         retry_diverged=args.retry_diverged,
         search_paths=paths,
