@@ -12,7 +12,7 @@ from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec, ModuleSpec, Spec
 
 LONGEST_NAME = 200  # characters
-JOINERS = frozenset("\u200c\u200d\u200e\u200f")
+JOINERS = frozenset("\u200c\u200d")
 """What some scripts and emoji need between their letters, though it cannot be seen."""
 
 

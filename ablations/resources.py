@@ -1,8 +1,10 @@
 """What a trial needs of the machine: threads and trials at once on CPUs, a share of a GPU on GPUs."""
 
+import math
 import os
 from dataclasses import dataclass
 
+from ablations.cgroups import core_limit, memory_limit
 from cnnkit.cost import activation_bytes, cost
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec, ModuleSpec
@@ -79,18 +81,15 @@ class Machine:
 def machine_memory() -> int:
     """The memory that this process may use, in bytes: the machine's, or its container's limit where that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(file, encoding="ascii") as stream:
-                return min(total, int(stream.read()))
-        except (OSError, ValueError):
-            continue
-    return total
+    return min(total, memory_limit() or total)
 
 
 def machine_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: the machine's, or those that its container or a scheduler leaves it. A part of a
+    core counts as one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, math.ceil(core_limit() or cores))
 
 
 def training_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
