@@ -169,7 +169,7 @@ def entry_of(arm: Arm, baseline: Arm, split: SplitSizes) -> ArmEntry:
 
 
 def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
-    """The arms of `grid` under `protocol`, networks of the user's own built once to see that they can be.
+    """The arms of `grid` under `protocol`, networks of the user's own tried to see that they can be trained.
 
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
@@ -201,10 +201,13 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
 def _with_source(arm: Arm) -> Arm:
     if not isinstance(arm.spec, ModuleSpec):
         return arm
-    from cnnkit.module import with_source
+    from cnnkit.own import with_source
+    from cnnkit.rehearsal import rehearse
 
     try:
-        return arm.model_copy(update={"spec": with_source(arm.spec)})
+        spec = with_source(arm.spec)
+        rehearse(spec, arm.recipe)
+        return arm.model_copy(update={"spec": spec})
     except UserError as error:
         raise UserError(f"arm {arm.name!r}: {error}") from error
 

@@ -41,6 +41,8 @@ class Provenance(Stored):
     threads: int
     precision: str
     """The arithmetic that was used, which a device may not have as the recipe asks for it."""
+    memory_format: str = "channels_last"
+    """The order of maps in memory: contiguous where a network of the user's own cannot do with channels_last."""
     micro_batch: int
     """Images a forward pass; the recipe's batch size unless memory was short."""
     gpu_share: float

@@ -130,7 +130,7 @@ def table_of_arms(plan: Plan) -> Table:
         table.add_row(
             arm.name + (" (baseline)" if arm.is_baseline else ""),
             size(costs.parameters),
-            f"{costs.head_share:.0%}",
+            "" if costs.head_share is None else f"{costs.head_share:.0%}",
             size(costs.multiply_adds),
             f"{costs.receptive_field} ({costs.receptive_field_original:.3g})" if costs.receptive_field else "not known",
             size(training_bytes(arm.spec, arm.recipe), "B"),

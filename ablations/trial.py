@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import numpy as np
-import safetensors.torch
 import torch
-from torch import Tensor, nn
 
 from ablations.job import Advance, BeganAnew, Checkpoint, Job, News, Placement
 from ablations.record import CellResult, Provenance
@@ -19,6 +17,7 @@ from cnnkit.data import Data
 from cnnkit.evaluate import calibration_error, per_class
 from cnnkit.model import build
 from cnnkit.train import BadCheckpoint, Training
+from cnnkit.weights import to_bytes
 
 PACKAGES = ("ablations", "torch", "timm", "ray", "numpy")
 CHECKPOINT_SECONDS = 5.0
@@ -72,6 +71,7 @@ def _result(job: Job, training: Training, data: Data, device: torch.device, star
             device_type=device.type,
             threads=job.placement.threads,
             precision=fit.precision,
+            memory_format=fit.memory_format,
             micro_batch=job.cell.recipe.batch_size,
             gpu_share=job.placement.gpu_share,
             cuda_graphs=training.is_graphed,
@@ -92,16 +92,7 @@ def _result(job: Job, training: Training, data: Data, device: torch.device, star
         train_seconds=sum(epoch.train_seconds for epoch in fit.curve),
         evaluate_seconds=sum(epoch.evaluate_seconds for epoch in fit.curve) + fit.test_seconds,
         peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
-        weights=weights_of(training.model) if job.keep_weights else None,
-    )
-
-
-def weights_of(model: nn.Module) -> bytes:
-    """The model's state as safetensors; what a module keeps beside tensors is left out."""
-    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    # Copies, since safetensors refuses tensors that share their memory, as tied weights do.
-    return safetensors.torch.save(
-        {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        weights=to_bytes(training.model) if job.keep_weights else None,
     )
 
 

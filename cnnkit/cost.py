@@ -31,14 +31,10 @@ def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
     Raises: UserError: a network of the user's own cannot be built.
     """
     if isinstance(spec, ModuleSpec):
-        from cnnkit.module import measure
+        from cnnkit.own import measure
 
         measured = measure(spec)
-        return Cost(
-            parameters=measured.parameters,
-            head_share=measured.parameters_head / max(1, measured.parameters),
-            multiply_adds=measured.multiply_adds,
-        )
+        return Cost(parameters=measured.parameters, multiply_adds=measured.multiply_adds)
     body = multiply_adds = 0
     receptive_field, jump = 1, 1  # in input pixels; jump: distance between neighbouring positions of the map
     size, c_in = spec.image_size, spec.in_channels
@@ -75,7 +71,7 @@ def activation_bytes(spec: ConvNetSpec | ModuleSpec, batch_size: int, *, bytes_p
     are not in it. `bytes_per_number`: 4 in fp32, 2 in bf16 and fp16.
     """
     if isinstance(spec, ModuleSpec):
-        from cnnkit.module import measure
+        from cnnkit.own import measure
 
         return measure(spec).saved_numbers * batch_size * bytes_per_number
     pool_first = spec.activation in COMMUTES_WITH_MAX

@@ -19,17 +19,19 @@ def predict(
     image_size: int,
     *,
     autocast: torch.dtype | None = None,
+    memory_format: torch.memory_format = torch.channels_last,
     batch_size: int = BATCH_SIZE,
 ) -> Float[Tensor, "n classes"]:
     """Logits in fp32 on the CPU, the model in evaluation mode.
 
     Args: image_size: height and width that the model takes, in pixels. autocast: the arithmetic's type; None is fp32.
+        memory_format: of the images, as the network was trained.
     """
     was_training = model.training
     model.eval()
     outputs = []
     for batch in torch.split(images, batch_size):
-        inputs = to_input(to_unit(batch), image_size)
+        inputs = to_input(to_unit(batch), image_size).contiguous(memory_format=memory_format)
         with torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None):
             outputs.append(model(inputs).float())
     model.train(was_training)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from timm.layers import create_act_layer
 from torch import Tensor, nn
 
-from cnnkit.module import build_module
+from cnnkit.own import build_module
 from cnnkit.seeds import generator
 from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
 
@@ -129,7 +129,7 @@ def build(spec: ModuleSpec, *, seed: int = 0) -> nn.Module: ...
 def build(spec: ConvNetSpec | ModuleSpec, *, seed: int = 0) -> nn.Module:
     """The network of `spec` on the CPU, its weights drawn from (`seed`, parameter name).
 
-    A network of the user's own draws its weights as its code does, under `seed`. Torch's global generator is left as it was.
+    A network of the user's own draws its weights as its code does, under `seed`. All global generators are left as they were.
 
     Raises: UserError: a network of the user's own cannot be built.
     """

@@ -1,47 +1,135 @@
-"""Networks of the user's own: found by name, built with a seed, and measured, since no formula knows their costs."""
+"""Networks of the user's own, found by name: `MODULE:NAME` of a module beside the grid or an installed one, or a timm model."""
 
+import contextlib
 import functools
-import hashlib
 import inspect
-from collections.abc import Callable
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from cnnkit.errors import UserError, brief
-from cnnkit.search_paths import users_module
-from cnnkit.seeds import derive
-from cnnkit.spec import ModuleSpec
+from cnnkit.search_paths import file_of, users_module
+from cnnkit.spec import REFERENCE
 
 Factory = Callable[..., nn.Module]
 
+REMOTE = ("hf-hub:", "hf_hub:", "local-dir:")  # timm's prefixes for models that are fetched or read with their weights
 
-def find_factory(name: str) -> Factory:
-    """The callable of a `ModuleSpec.factory`.
 
-    Raises: UserError: there is no such module, function or timm model; the sentence has the nearest name.
+@dataclass(frozen=True)
+class Found:
+    """What a name stands for."""
+
+    name: str
+    module: ModuleType
+    """The module in which it was found."""
+    value: Any
+
+
+def find_factory(name: str) -> Found:
+    """The callable of a `ModuleSpec.factory`, which is not called.
+
+    Raises: UserError: there is no such module, function or timm model (the sentence has the nearest name), or it comes from
+        Python's standard library, which builds no networks.
     """
+    if name.startswith(REMOTE):
+        architecture = name.partition(":")[2].rpartition("/")[2]
+        raise UserError(
+            f"factory {name!r}: models are not fetched by name; give timm's name of the architecture "
+            f"({architecture!r}, say), or a function of your own that loads it"
+        )
     if ":" not in name:
         return _timm_factory(name)
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = users_module(module_name)
-    except ModuleNotFoundError as error:
+    module_name = name.partition(":")[0]
+    if _is_pythons(module_name):
         raise UserError(
-            f"factory {name!r}: no module {error.name!r}; put {module_name}.py beside the grid or into the current folder"
-        ) from error
-    except Exception as error:  # whatever the user's module does when it is imported
-        raise UserError(f"factory {name!r}: importing {module_name} failed with {brief(error)}") from error
-    factory = getattr(module, function_name, None)
-    if not callable(factory):
-        raise UserError(f"factory {name!r}: {module_name} has no function {function_name!r}")
-    return factory
+            f"factory {name!r}: {module_name} is Python's own and builds no networks; give a function of yours"
+        )
+    found = find_object(name, what="factory")
+    if isinstance(found.value, nn.Module):
+        raise UserError(f"factory {name!r} is a network already; give the function or class that builds it")
+    if not callable(found.value):
+        raise UserError(f"factory {name!r}: {type(found.value).__name__} cannot be called; give a function or a class")
+    if _comes_from_python(found.value):
+        raise UserError(f"factory {name!r} is one of Python's own functions and builds no networks; give one of yours")
+    return found
 
 
-def _timm_factory(name: str) -> Factory:
+def find_object(name: str, *, what: str) -> Found:
+    """The object that MODULE:NAME stands for. Imports the module.
+
+    Args: what: what the sentence calls the name.
+    Raises: UserError: it cannot be found.
+    """
+    module_name, _, path = name.partition(":")
+    module = _import(name, module_name, what)
+    try:
+        return Found(name, module, attrgetter(path)(module))
+    except AttributeError:
+        raise UserError(f"{what} {name!r}: {module_name} has no function {path!r}") from None
+
+
+def restored(value: Any) -> Any:
+    """A spec's argument with every reference replaced by the class, function or dtype that it names.
+
+    Raises: UserError: there is no such object.
+    """
+    if isinstance(value, dict):
+        if value.keys() == {REFERENCE}:
+            return find_object(value[REFERENCE], what="argument").value
+        return {key: restored(inner) for key, inner in value.items()}
+    return [restored(inner) for inner in value] if isinstance(value, list) else value
+
+
+def references(value: Any) -> Iterator[str]:
+    """The names of all objects to which a spec's argument refers."""
+    if isinstance(value, dict):
+        if value.keys() == {REFERENCE}:
+            yield value[REFERENCE]
+        for inner in value.values():
+            yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+@contextlib.contextmanager
+def foreign_code(what: str) -> Iterator[None]:
+    """Around code of the user's own: what it raises becomes one sentence that begins with `what`, it has no input to wait
+    for, what it prints goes to the error stream, and torch's global settings are afterwards as they were.
+
+    Raises: UserError: the code failed. Ctrl-C passes through.
+    """
+    dtype, gradients, threads, stdin = (
+        torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), sys.stdin,
+    )  # fmt: skip
+    sys.stdin = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's code does
+        raise UserError(f"{what} {brief(error)}") from error
+    finally:
+        sys.stdin = stdin
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+def _timm_factory(name: str) -> Found:
     import timm
 
     if not timm.is_model(name):
@@ -50,101 +138,36 @@ def _timm_factory(name: str) -> Factory:
         near = get_close_matches(name, timm.list_models(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see timm.list_models(), or give MODULE:FUNCTION"
         raise UserError(f"factory {name!r}: timm has no such model; {hint}")
-    return timm.model_entrypoint(name)
+    return Found(name, timm, timm.model_entrypoint(name))
 
 
-def with_source(spec: ModuleSpec) -> ModuleSpec:
-    """The spec with the hash of the source file that defines its callable, checked to build a network of the right shape.
-
-    Raises: UserError: it cannot be built, or maps images to something else than (b, classes).
-    """
-    file = inspect.getsourcefile(inspect.unwrap(find_factory(spec.factory)))
-    if file is None:
-        raise UserError(
-            f"factory {spec.factory!r}: its source file cannot be found, so its results could not be told apart"
-        )
-    source = hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
-    found = spec.vary(source=source)
-    measure(found)
-    return found
-
-
-def build_module(spec: ModuleSpec, *, seed: int) -> nn.Module:
-    """The network with the initial weights that its own code draws from torch's generator under `seed`.
-
-    Two arms share initial weights only where their code draws the same numbers in the same order.
-
-    Raises: UserError: the callable fails, or returns no module.
-    """
-    factory = find_factory(spec.factory)
-    shape = {} if ":" in spec.factory else {"in_chans": spec.in_channels, "num_classes": spec.num_classes}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "weights"))
-        try:
-            model = factory(**shape, **spec.arguments)
-        except Exception as error:  # whatever the user's code does
-            raise UserError(f"{spec.factory} with arguments {spec.arguments} failed with {brief(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise UserError(f"{spec.factory} returned {type(model).__name__}, not an nn.Module")
-    return model
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Sizes of a network, counted on a built one without computing anything (torch's meta device)."""
-
-    parameters: int
-    parameters_head: int
-    """Of the last fully connected layer."""
-    multiply_adds: int
-    """Of one image's forward pass: half of what `torch.utils.flop_counter` counts."""
-    saved_numbers: int
-    """Numbers that a training step keeps for its backward pass, for each image."""
-
-
-def measure(spec: ModuleSpec) -> Measured:
-    """Builds and measures the network.
-
-    Raises: UserError: it cannot be built, or does not map (b, c, s, s) to (b, classes).
-    """
-    return _measure(spec.model_dump_json())
-
-
-@functools.cache
-def _measure(spec_json: str) -> Measured:
-    spec = ModuleSpec.model_validate_json(spec_json)
-    model = build_module(spec, seed=0).to("meta").train()
-    batch = 2
-    images = torch.empty(batch, spec.in_channels, spec.image_size, spec.image_size, device="meta")
-    weights = {id(parameter) for parameter in model.parameters()}
-    saved: dict[int, tuple[int, torch.UntypedStorage]] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in weights:
-            storage = tensor.untyped_storage()
-            saved[storage._cdata] = (storage.nbytes() // tensor.element_size(), storage)
-        return tensor
-
+def _import(name: str, module_name: str, what: str) -> ModuleType:
     try:
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            FlopCounterMode(display=False) as flops,
-        ):
-            logits = model(images)
-    except Exception as error:  # whatever the user's code does
-        raise UserError(
-            f"{spec.factory} cannot take {batch} images of {spec.in_channels}x{spec.image_size}x{spec.image_size}: {brief(error)}"
-        ) from error
-    expected = (batch, spec.num_classes)
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UserError(f"{spec.factory} maps {batch} images to {got}, expected logits of shape {expected}")
-    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    head = sum(parameter.numel() for parameter in linears[-1].parameters()) if linears else 0
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return Measured(
-        parameters=total,
-        parameters_head=head,
-        multiply_adds=flops.get_total_flops() // (2 * batch),
-        saved_numbers=sum(numbers for numbers, _ in saved.values()) // batch,
-    )
+        with foreign_code(f"{what} {name!r}: importing {module_name} failed with"):
+            return users_module(module_name)
+    except UserError as error:
+        missing = error.__cause__
+        if not isinstance(missing, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{missing.name}."):
+            raise
+        hint = f"put {module_name}.py beside the grid or into the current folder"
+        if "/" in module_name or module_name.endswith(".py"):
+            hint = f"give the module's name, {Path(module_name).stem}, without its folder and ending"
+        raise UserError(f"{what} {name!r}: no module {missing.name!r}; {hint}") from missing
+
+
+def _is_pythons(module: str) -> bool:
+    """Whether it belongs to the standard library, and the user has no module of that name."""
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names and file_of(top) is None
+
+
+def _comes_from_python(value: Any) -> bool:
+    """Whether a callable, unwrapped from partials and decorators, is a built-in one or the standard library's."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    value = inspect.unwrap(value)
+    if inspect.isbuiltin(value):
+        return True
+    defined = value if isinstance(value, type) or inspect.isroutine(value) else type(value)
+    module = getattr(defined, "__module__", None)
+    return isinstance(module, str) and _is_pythons(module)

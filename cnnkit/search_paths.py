@@ -20,6 +20,8 @@ OUR_PACKAGES = ("ablations", "analysis", "cnnkit")
 _folders: list[str] = []
 _on_the_path: list[str] = []
 """Those of the folders that Python did not search anyway."""
+_aliases: dict[str, str] = {}
+"""The names under which modules were loaded whose own names are taken, and those."""
 _loaded_before: set[str] = set()
 """Modules that were loaded before the first folder was added: none of them is the user's to load again."""
 
@@ -71,9 +73,16 @@ def users_module(name: str) -> ModuleType:
     if file is None or _found_by_its_name(top, file):
         return importlib.import_module(name)
     alias = f"{top}_{hashlib.blake2b(bytes(file), digest_size=6).hexdigest()}"
+    _aliases[alias] = top
     if alias not in sys.modules:
         load_file(alias, file)
     return importlib.import_module(f"{alias}.{rest}") if rest else sys.modules[alias]
+
+
+def own_name(module: str) -> str:
+    """What a module is called in the user's folders, whatever the name under which it was loaded."""
+    top, dot, rest = module.partition(".")
+    return _aliases.get(top, top) + dot + rest
 
 
 def load_file(name: str, file: Path) -> ModuleType:

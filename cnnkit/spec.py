@@ -3,9 +3,16 @@
 Only pydantic is imported here, so that specs, grids and help texts are there at once.
 """
 
+import math
+import reprlib
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from operator import attrgetter
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -18,6 +25,9 @@ Activation = Literal[
 # Non-decreasing functions commute with the maximum: max(f(a), f(b)) = f(max(a, b)). For these the activation runs
 # after the pooling, on a quarter of the elements, and the function is the same.
 COMMUTES_WITH_MAX = frozenset({"relu", "relu6", "leaky_relu", "identity"})
+
+REFERENCE = "$ref"
+"""The one key of an argument that stands for a class, a function or a dtype: {"$ref": "torch.nn:GELU"}."""
 
 
 class Stored(BaseModel):
@@ -55,7 +65,8 @@ def one_sentence(error: ValidationError) -> str:
         return message
     if problem["type"] == "extra_forbidden":
         return f"{where}: {error.title} has no such field"
-    return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+    got = " ".join(reprlib.repr(problem["input"]).split())
+    return f"{where}: {message[0].lower()}{message[1:]}, got {got}"
 
 
 class ConvNetSpec(Spec):
@@ -136,9 +147,12 @@ class ModuleSpec(Spec):
     """
 
     factory: str
-    """MODULE:FUNCTION, such as my_net:make; or timm's name of a model, such as resnet18."""
+    """MODULE:FUNCTION, such as my_net:make (in Python, the function or class itself will do); or timm's name of a model,
+    such as resnet18."""
     arguments: dict[str, Any] = {}
-    """Keyword arguments of the callable. A timm model gets in_chans and num_classes besides."""
+    """Keyword arguments of the callable, as JSON: tuples become lists, numpy's numbers plain ones. A class, function or
+    dtype is named: {"$ref": "torch.nn:GELU"}; in Python, the class itself will do. A timm model gets in_chans
+    and num_classes besides."""
     image_size: PositiveInt = 224
     """Height and width of the (square) input, in pixels."""
     in_channels: PositiveInt = 3
@@ -146,8 +160,68 @@ class ModuleSpec(Spec):
     num_classes: PositiveInt = 10
     """Number of classes, the length of a logit vector."""
     source: str = ""
-    """Hash of the source file that defines the callable: another source is another network. Filled in by
-    `cnnkit.module.with_source`."""
+    """Hash of the code that the callable stands for: another source is another network. Filled in by
+    `cnnkit.own.with_source`."""
+
+    @field_validator("factory", mode="before")
+    @classmethod
+    def _by_name(cls, factory: Any) -> Any:
+        return name_of(factory) if callable(factory) else factory
+
+    @field_validator("arguments", mode="after")
+    @classmethod
+    def _are_json(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {name: canonical(value, name) for name, value in arguments.items()}
+
+
+def canonical(value: Any, where: str) -> Any:
+    """An argument as JSON, the same in every process: see `ModuleSpec.arguments`.
+
+    Raises: ValueError: it has no such form; the message begins with `where`.
+    """
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where}={value} is no number that a file of results can hold")
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): canonical(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(inner, f"{where}.{i}") for i, inner in enumerate(value)]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return {REFERENCE: name_of(value)}
+    if type(value).__module__ == "torch" and str(value).startswith("torch."):  # a dtype, a memory format
+        module, _, name = str(value).partition(".")
+        return {REFERENCE: f"{module}:{name}"}
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise ValueError(
+        f"{where} is a {kind}; give numbers, text, lists, or a class or function, which the network's code can use"
+    )
+
+
+def name_of(value: Any) -> str:
+    """MODULE:NAME of a class or function, by which any process finds it.
+
+    Raises: ValueError: it has no such name: a lambda, a partial, what is defined in a function, a notebook or a grid file.
+    """
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    advice = "define it by name in a module of its own, beside the grid"
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError(f"an object of type {type(value).__name__} has no name by which it can be found; {advice}")
+    try:
+        found = attrgetter(name)(sys.modules[module]) if module != "__main__" else None
+    except (KeyError, AttributeError):
+        found = None
+    if found is not value:
+        raise ValueError(f"{name} of {module} cannot be found by that name; {advice}")
+    return f"{module}:{name}"
 
 
 BASELINE = ConvNetSpec()

@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -26,9 +27,11 @@ from cnnkit.data import Data
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict, top1
 from cnnkit.graphs import Graphed
+from cnnkit.memory_format import FORMATS, MemoryFormat, suitable
 from cnnkit.metrics import Epoch
+from cnnkit.model import ConvNet
 from cnnkit.recipe import Precision, Recipe
-from cnnkit.seeds import derive, generator
+from cnnkit.seeds import derive, generator, python_and_numpy_seeded
 
 AUTOCAST: dict[Precision, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 FUSED = frozenset({"adam", "adamw", "sgd", "momentum"})  # timm's names of the optimizers that torch runs fused
@@ -74,11 +77,14 @@ class Progress:
 
 
 class Diverged(Exception):
-    """The loss is not a number any more; `epoch` says in which epoch (counted from 1)."""
+    """The loss, or what the network answers, is not finite any more; `epoch` says since which epoch (counted from 1)."""
 
-    def __init__(self, epoch: int) -> None:
-        super().__init__(f"the loss became NaN or infinite in epoch {epoch}")
-        self.epoch = epoch
+    def __init__(self, epoch: int, what: str = "the loss") -> None:
+        super().__init__(epoch, what)  # as they came, so that it can be pickled
+        self.epoch, self.what = epoch, what
+
+    def __str__(self) -> str:
+        return f"{self.what} became NaN or infinite in epoch {self.epoch}"
 
 
 class BadCheckpoint(Exception):
@@ -99,6 +105,8 @@ class Fit:
     test_seconds: float
     precision: Precision
     """The arithmetic that was used."""
+    memory_format: MemoryFormat
+    """The order in memory that was used."""
 
 
 class Training:
@@ -106,7 +114,7 @@ class Training:
 
     Args: image_size: height and width of the network's input, in pixels. cuda_graphs: on a GPU, launch an update's
         kernels together (`cnnkit.graphs`); the numbers are the same.
-    Raises: UserError: timm knows no such optimizer.
+    Raises: UserError: timm knows no such optimizer; no parameter requires a gradient.
     """
 
     def __init__(
@@ -123,11 +131,15 @@ class Training:
         configure_arithmetic()
         self.device = torch.device(device)
         self.precision = realised_precision(recipe.precision, self.device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.recipe, self.data, self.image_size, self.seed = recipe, data, image_size, seed
         self.images = _on(self.device, data.train.images)
         self.labels = _on(self.device, data.train.labels)
         self.validation_images = _on(self.device, data.validation.images)
+        self.is_ours = type(model) is ConvNet
+        model = model.to(self.device)
+        two_images = to_input(to_unit(self.images[:2]), image_size)
+        self.memory_format: MemoryFormat = "channels_last" if self.is_ours else suitable(model, two_images)
+        self.model = model.to(memory_format=FORMATS[self.memory_format])
         self.batches = _batches(len(data.train), recipe.batch_size)
         self.optimizer = _optimizer(self.model, recipe)
         self.scheduler = _scheduler(self.optimizer, recipe, len(self.batches))
@@ -148,7 +160,7 @@ class Training:
 
         Nothing waits for the device between the updates of an epoch.
 
-        Raises: Diverged: an epoch's loss is not finite.
+        Raises: Diverged: an epoch's loss, or a logit after it, is not finite.
         """
         while len(self.curve) < self.recipe.epochs:
             yield from self._epoch(len(self.curve) + 1)
@@ -164,7 +176,8 @@ class Training:
         self.model.train()
         for update, batch in enumerate(self.batches, start=1):
             learning_rate = self.optimizer.param_groups[0]["lr"]
-            total += self._update(order[batch], uniforms[batch])
+            with self._generators("update", epoch, update):
+                total += self._update(order[batch], uniforms[batch])
             if self.scheduler is not None:
                 self.scheduler.step_update((epoch - 1) * len(self.batches) + update)
             if update < len(self.batches):
@@ -173,7 +186,7 @@ class Training:
         trained = time.monotonic()
         if not math.isfinite(loss):
             raise Diverged(epoch)
-        self._validation_logits = self.predict(self.validation_images)
+        self._validation_logits = self._validate(epoch)
         labels = self.data.validation.labels
         self.curve.append(
             Epoch(
@@ -200,6 +213,7 @@ class Training:
     def _passes(self, model: nn.Module, chosen: Tensor, uniforms: Tensor) -> Tensor:
         """Forward and backward pass of an update; returns the batch's loss and leaves the gradients in `model`."""
         inputs = to_input(augment(to_unit(self.images[chosen]), uniforms, self.recipe.augmentation), self.image_size)
+        inputs = inputs.contiguous(memory_format=FORMATS[self.memory_format])
         autocast = AUTOCAST[self.precision]
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
             logits = model(inputs)
@@ -210,15 +224,36 @@ class Training:
 
     def predict(self, images: Tensor) -> np.ndarray:
         """Logits of images that lie on the device, in the run's own arithmetic."""
-        return predict(self.model, images, self.image_size, autocast=AUTOCAST[self.precision]).numpy()
+        return predict(
+            self.model,
+            images,
+            self.image_size,
+            autocast=AUTOCAST[self.precision],
+            memory_format=FORMATS[self.memory_format],
+        ).numpy()
+
+    def _validate(self, epoch: int) -> np.ndarray:
+        with self._generators("validation", epoch):
+            return _finite(self.predict(self.validation_images), epoch, "validation")
+
+    def _generators(self, *names: str | int) -> AbstractContextManager[None]:
+        """Around a part of the run: networks of the user's own may draw from Python's and numpy's generators."""
+        if self.is_ours:
+            return nullcontext()
+        return python_and_numpy_seeded(derive(self.seed, "python and numpy", *names))
 
     def result(self) -> Fit:
-        """The logits of the last epoch's weights. The test images are read here and nowhere else."""
+        """The logits of the last epoch's weights. The test images are read here and nowhere else.
+
+        Raises: Diverged: a logit is not finite.
+        """
         assert len(self.curve) == self.recipe.epochs, "the run is not finished"
         if self._validation_logits is None:  # the last epoch came from a checkpoint
-            self._validation_logits = self.predict(self.validation_images)
+            self._validation_logits = self._validate(self.recipe.epochs)
         started = time.monotonic()
-        test_logits = self.predict(_on(self.device, self.data.test.images))
+        with self._generators("test"):
+            test_logits = self.predict(_on(self.device, self.data.test.images))
+        _finite(test_logits, self.recipe.epochs, "test")
         return Fit(
             curve=self.curve,
             validation_logits=self._validation_logits,
@@ -226,6 +261,7 @@ class Training:
             test_accuracy=top1(test_logits, self.data.test.labels),
             test_seconds=time.monotonic() - started,
             precision=self.precision,
+            memory_format=self.memory_format,
         )
 
     @property
@@ -292,13 +328,23 @@ def fit(
 ) -> Fit:
     """Trains `model` in place and evaluates it; the arguments are `Training`'s.
 
-    Raises: Diverged: the loss is not finite. UserError: an unknown optimizer.
+    Raises: Diverged: the loss or a logit is not finite. UserError: an unknown optimizer; nothing to train.
     """
     training = Training(model, recipe, data, image_size=image_size, seed=seed, device=device, cuda_graphs=cuda_graphs)
     for progress in training.run():
         if on_progress is not None:
             on_progress(progress)
     return training.result()
+
+
+def _finite(logits: np.ndarray, epoch: int, which: str) -> np.ndarray:
+    """The last update of an epoch can spoil the weights after its last finite loss.
+
+    Raises: Diverged: a logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise Diverged(epoch, f"logits of the {which} images")
+    return logits
 
 
 def _on(device: torch.device, array: np.ndarray) -> Tensor:
@@ -325,7 +371,10 @@ def check_optimizer(name: str) -> None:
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     check_optimizer(recipe.optimizer)
-    fused = {"fused": True} if recipe.optimizer in FUSED else {}
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(f"{type(model).__name__} has nothing to train: no parameter requires a gradient")
+    real = all(parameter.is_floating_point() for parameter in model.parameters())  # not complex numbers
+    fused = {"fused": True} if recipe.optimizer in FUSED and real else {}
     # timm leaves norms and biases out of weight decay unless told so; the documented Adam does not.
     return create_optimizer_v2(
         model,

@@ -1,0 +1,98 @@
+"""Two updates of a network of the user's own before a study begins: what would fail is seen before training, not after it.
+
+Training, evaluation, going on from a saved state and keeping the weights are those of a real run, on two images of noise.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cnnkit.data import Data, ImageSet
+from cnnkit.errors import UserError
+from cnnkit.module import foreign_code
+from cnnkit.own import BATCH, build_module, cannot_take, check_logits, noise
+from cnnkit.recipe import Recipe
+from cnnkit.seeds import seeded
+from cnnkit.spec import ModuleSpec
+from cnnkit.train import BadCheckpoint, Diverged, Fit, Training
+from cnnkit.weights import from_bytes, to_bytes
+
+
+def rehearse(spec: ModuleSpec, recipe: Recipe) -> None:
+    """Trains, evaluates, stops, goes on and keeps a network. One that diverges is left to the study, whose result that is.
+
+    Raises: UserError: one of these fails, or gives other numbers for the same seed.
+    """
+    short = recipe.vary(epochs=2, batch_size=BATCH, schedule="none", warmup_epochs=0, decay_epochs=None)
+    _rehearse(spec.model_dump_json(), short.model_dump_json())
+
+
+@functools.cache
+def _rehearse(spec_json: str, recipe_json: str) -> None:
+    spec, recipe = ModuleSpec.model_validate_json(spec_json), Recipe.model_validate_json(recipe_json)
+    data = _images(spec)
+    first, second, third = (build_module(spec, seed=0) for _ in range(3))
+    with seeded(0), foreign_code(cannot_take(spec)), torch.compiler.set_stance("force_eager"):
+        _check_builds(spec, first, second)
+        for mode in (True, False):
+            check_logits(spec, third.train(mode)(noise(spec)))
+        try:
+            state, whole = _straight(spec, Training(first, recipe, data, image_size=spec.image_size, seed=0))
+            resumed = _resumed(spec, Training(second, recipe, data, image_size=spec.image_size, seed=0), state)
+        except Diverged:
+            return
+        if not np.array_equal(whole.test_logits, resumed.test_logits):
+            raise UserError(
+                f"{spec.factory}: a run that goes on from its saved state gives other numbers than one that was never stopped; "
+                f"keep what changes in buffers (register_buffer), and draw from the global generators of torch, numpy or random"
+            )
+        weights = to_bytes(first)
+        from_bytes(third, weights)
+        if to_bytes(third) != weights:
+            raise UserError(f"{spec.factory}: the network does not take back the weights that it was saved with")
+
+
+def _straight(spec: ModuleSpec, training: Training) -> tuple[bytes, Fit]:
+    """A whole run, and its state after the first epoch."""
+    state = b""
+    for progress in training.run():
+        if progress.epoch == 1:
+            gradients = [parameter.grad for parameter in training.model.parameters() if parameter.grad is not None]
+            if not any(gradient.count_nonzero() for gradient in gradients):
+                raise UserError(f"{spec.factory}: no gradient reaches a parameter, so nothing would be trained")
+            state = training.state()
+    return state, training.result()
+
+
+def _resumed(spec: ModuleSpec, training: Training, state: bytes) -> Fit:
+    try:
+        training.restore(state)
+    except BadCheckpoint as error:
+        raise UserError(f"{spec.factory}: the network does not take back its saved state, {error}") from error
+    for _ in training.run():
+        pass
+    return training.result()
+
+
+def _check_builds(spec: ModuleSpec, first: nn.Module, second: nn.Module) -> None:
+    """Raises: UserError: two builds with one seed are not two networks with the same weights."""
+    if {id(tensor) for tensor in first.parameters()} & {id(tensor) for tensor in second.parameters()}:
+        raise UserError(f"{spec.factory} returns the same network twice; it must build a new one whenever it is called")
+    if to_bytes(first) != to_bytes(second):
+        raise UserError(
+            f"{spec.factory} gives other initial weights for the same seed; draw them from the global generators of torch, "
+            f"numpy or random"
+        )
+
+
+def _images(spec: ModuleSpec) -> Data:
+    """Two images of noise for each part."""
+    random = np.random.default_rng(0)
+    shape = (BATCH, spec.in_channels, min(spec.image_size, 32), min(spec.image_size, 32))
+    parts = [
+        ImageSet(random.integers(0, 256, shape, dtype=np.uint8), np.arange(BATCH) % spec.num_classes) for _ in range(3)
+    ]
+    return Data(parts[0], parts[1], parts[2], 0, "noise", "other", Path())
