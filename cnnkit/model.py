@@ -52,12 +52,15 @@ class ConvBlock(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.pool_first = spec.activation in COMMUTES_WITH_MAX
 
-    def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
+    def before_activation(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h w"]:
+        """The block's map before its last activation and pooling."""
         y = x
         for i, conv in enumerate(self.convs):
             y = conv(self.act(y) if i else y)
-        if self.skip is not None:
-            y = y + self.skip(x)
+        return y if self.skip is None else y + self.skip(x)
+
+    def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
+        y = self.before_activation(x)
         return self.act(self.pool(y)) if self.pool_first else self.pool(self.act(y))
 
 
