@@ -16,9 +16,8 @@ class Agenda:
     Cells that another study on the results folder is training are passed over, and looked at again later.
     """
 
-    def __init__(self, cells: Sequence[PlannedCell], store: Store, run: str) -> None:
-        """Args: run: names this run of the study among those on the results folder."""
-        self.store, self.run = store, run
+    def __init__(self, cells: Sequence[PlannedCell], store: Store) -> None:
+        self.store = store
         self.waiting = list(cells)
         self.handed_out: dict[str, PlannedCell] = {}
         self.finished_elsewhere: list[PlannedCell] = []
@@ -37,7 +36,7 @@ class Agenda:
             if self.store.is_finished(key):
                 self.waiting.remove(planned)
                 self.finished_elsewhere.append(planned)
-            elif self.store.claim(key, self.run):
+            elif self.store.claim(key):
                 self.waiting.remove(planned)
                 self.handed_out[key] = planned
                 return planned
@@ -68,8 +67,7 @@ class Agenda:
 
     def touch(self) -> None:
         """Says to other studies that this one is alive."""
-        for key in self.handed_out:
-            self.store.touch(key)
+        self.store.renew()
 
     def release(self) -> None:
         """Gives back what is handed out: the study ends before its cells do."""

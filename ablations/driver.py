@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from ablations.agenda import Agenda
+from ablations.checkpoints import DamagedCheckpoint
 from ablations.display import Display, Running, Tally
 from ablations.job import Advance, BeganAnew, Checkpoint, Failed, Job, News, Placement
 from ablations.plan import TUNING_SEED, Plan, PlannedCell
@@ -16,7 +17,7 @@ SIGN_OF_LIFE_SECONDS = 30.0
 
 
 class Driver:
-    """A study's ledger while it runs. Errors of the results folder (OSError) pass through all methods."""
+    """A study's ledger while it runs. Errors of the results folder (UserError) pass through all methods."""
 
     def __init__(
         self,
@@ -58,7 +59,14 @@ class Driver:
             placement=self.place(planned),
             keep_weights=self.keep_weights,
         )
-        return planned, job, self.store.read_checkpoint(planned.cell.key)
+        return planned, job, self._checkpoint(planned)
+
+    def _checkpoint(self, planned: PlannedCell) -> bytes | None:
+        try:
+            return self.store.read_checkpoint(planned.cell.key)
+        except DamagedCheckpoint as error:
+            self.display.line(f"{planned.name}: {error}; the cell starts anew")
+            return None
 
     def begin(self, planned: PlannedCell) -> None:
         """A process has the cell."""

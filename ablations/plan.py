@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +24,9 @@ from cnnkit.spec import ModuleSpec, one_sentence
 
 TUNING_SEED = 1_000_000
 """Seed of the cells from which --tune chooses; no study's own seeds reach it."""
+
+LONGEST_FOLDER_NAME = 56
+"""Characters of a grid's name in the name of a study's folder, beside which protocol and hashes have room."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def make_plan(
         PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=split, seed=seed)) for seed in seeds for arm in arms
     ]
     changed = changes(protocol)
-    name = f"{grid_name}-{protocol.name}"
+    name = f"{folder_name(grid_name)}-{protocol.name}"
     told_apart = {
         **changed,
         **({"tuned": sorted({field for fields in tuned.values() for field in fields})} if tuned else {}),
@@ -150,7 +155,13 @@ def make_plan(
         split=split,
         tuned=tuned or {},
     )
-    return Plan(study, arms, command, cells, used, store)
+    return Plan(study if store is None else store.named(study), arms, command, cells, used, store)
+
+
+def folder_name(grid_name: str) -> str:
+    """What a grid's author calls it, as part of a folder's name on any system."""
+    letters = unicodedata.normalize("NFKD", grid_name.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    return re.sub("[^A-Za-z0-9._-]+", "-", letters).strip("-._")[:LONGEST_FOLDER_NAME] or "grid"
 
 
 def entry_of(arm: Arm, baseline: Arm, split: SplitSizes) -> ArmEntry:

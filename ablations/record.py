@@ -1,5 +1,7 @@
 """What a study and its cells leave behind, as types: records, failures, manifests. Knows neither Ray nor torch."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,14 +116,6 @@ class CellResult:
     """The last epoch's weights as safetensors; None to keep none."""
 
 
-class Claim(Stored):
-    """Which process trains a cell."""
-
-    run: str
-    host: str
-    process: int
-
-
 class Failure(Stored):
     """A cell that did not finish."""
 
@@ -205,6 +199,27 @@ class Study(Stored):
     def baseline(self) -> ArmEntry:
         """The arm that the others are compared with."""
         return next(arm for arm in self.arms if arm.is_baseline)
+
+    def is_same_study(self, other: "Study") -> bool:
+        """Whether both list the same arms, and one result for each cell that both list. More seeds make no other study."""
+        mine, its = ({(cell.arm, cell.seed): cell.key for cell in study.cells} for study in (self, other))
+        named, others = ([(arm.name, arm.is_baseline, arm.levels) for arm in study.arms] for study in (self, other))
+        shared = mine.keys() & its.keys()
+        return named == others and bool(shared) and all(mine[cell] == its[cell] for cell in shared)
+
+    @property
+    def hash_of_arms(self) -> str:
+        """Six hexadecimal digits by which studies of one grid and protocol differ: what their arms are and train to."""
+        first = min(cell.seed for cell in self.cells)
+        keys = {cell.arm: cell.key for cell in self.cells if cell.seed == first}
+        arms = [(arm.name, arm.is_baseline, arm.levels, keys.get(arm.name)) for arm in self.arms]
+        return hashlib.blake2b(json.dumps(arms, sort_keys=True).encode(), digest_size=3).hexdigest()
+
+    def with_cells_of(self, earlier: "Study") -> "Study":
+        """The manifest with the cells that an earlier one of the same study lists besides."""
+        listed = {(cell.arm, cell.seed) for cell in self.cells}
+        more = [cell for cell in earlier.cells if (cell.arm, cell.seed) not in listed]
+        return self.model_copy(update={"cells": [*self.cells, *more], "seeds": max(self.seeds, earlier.seeds)})
 
 
 def seeds_added_after_looking(commands: Sequence[Command]) -> bool:

@@ -4,7 +4,9 @@
     ROOT/cells/KEY/record.json      identity, provenance, learning curve and accuracies of a finished cell
     ROOT/cells/KEY/logits.safetensors     validation and test logits (float32) and labels (int64)
     ROOT/cells/KEY/weights.safetensors    the last epoch's weights
-    ROOT/unfinished/KEY/            checkpoint of a cell that is being trained, and which process has it
+    ROOT/unfinished/KEY/            checkpoint of a cell that is being trained, and which run has it
+    ROOT/runs/                      runs that live, as `ablations.claims` knows them
+    ROOT/damaged/KEY-N/             what was found in the place of a record, kept
     ROOT/failed/KEY.json, KEY.log   why a cell failed, and the traceback
     ROOT/studies/NAME/study.json    the manifest: question, arms, cells, what the data is
     ROOT/studies/NAME/commands/     one file for each run of the study, so that copies of shards lose none
@@ -18,29 +20,32 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
+from ablations import claims, files
 from ablations.cell import key_of
+from ablations.checkpoints import DamagedCheckpoint, packed, unpacked
 from ablations.earlier_manifests import upgraded
-from ablations.record import FORMAT, MANIFEST_FORMAT, CellResult, Claim, Command, Failure, Part, Record, Root, Study
+from ablations.record import FORMAT, MANIFEST_FORMAT, CellResult, Command, Failure, Part, Record, Root, Study
 from cnnkit.errors import UserError
 from cnnkit.spec import Stored, one_sentence
 
 KEY = re.compile(r"[0-9a-f]{20}")
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 
-CLAIM_SECONDS = 1800
-"""How long another machine's claim holds without a sign of life; evaluating a large test set takes minutes."""
+CHECKPOINT = "checkpoint.pt"
+FOLDERS = ("cells", "unfinished", "failed", "studies", "runs")
+HASHED_AT_START = 2**30
+"""Bytes of a study's files that are hashed when it starts, about a second's worth; of the rest sizes are compared."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -55,6 +60,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         """Raises: UserError: `root` is not a results folder."""
         self.root = root
+        self._run: claims.Run | None = None
         if not (root / "ablations.json").is_file():
             raise UserError(f"{root} is not a results folder: it has no ablations.json; give the --results of a study")
         try:
@@ -70,14 +76,20 @@ class Store:
 
         Raises: UserError: the folder holds something else, cannot be written, or was begun with other data.
         """
+        about = root / "ablations.json"
         try:
             root.mkdir(parents=True, exist_ok=True)
-            if not (root / "ablations.json").exists():
-                if any(root.iterdir()):
-                    raise UserError(f"{root} holds files that are not results; give --results an empty or a new folder")
-                _write_json(root / "ablations.json", Root(data=data, data_description=data_description))
-            for folder in ("cells", "unfinished", "failed", "studies"):
-                (root / folder).mkdir(exist_ok=True)
+            if not about.exists():
+                # What another process puts there, which starts at this moment, is no stranger's.
+                if any(entry.name not in FOLDERS and files.UNFINISHED not in entry.name for entry in root.iterdir()):
+                    if not about.exists():
+                        raise UserError(
+                            f"{root} holds files that are not results; give --results an empty or a new folder"
+                        )
+                else:
+                    files.create(about, _as_json(Root(data=data, data_description=data_description)))
+            for folder in FOLDERS:
+                files.folder(root, folder)
             if not os.access(root / "cells", os.W_OK):
                 raise PermissionError(13, "Permission denied", str(root / "cells"))
         except OSError as error:
@@ -108,108 +120,35 @@ class Store:
 
     def is_finished(self, key: str) -> bool:
         """Whether the cell has a record."""
-        return (self.cell_folder(key) / "record.json").is_file()
+        folder = self.cell_folder(key)
+        return not folder.is_symlink() and (folder / "record.json").is_file()
 
     def finished_keys(self) -> Iterator[str]:
         """Keys of all finished cells."""
         for folder in sorted((self.root / "cells").iterdir()):
-            if KEY.fullmatch(folder.name) and (folder / "record.json").is_file():
+            if KEY.fullmatch(folder.name) and self.is_finished(folder.name):
                 yield folder.name
 
-    def write_checkpoint(self, key: str, state: bytes) -> None:
-        """Keeps what an unfinished cell needs to go on, in the place of what was kept before."""
-        file = self._unfinished(key) / "checkpoint.pt"
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
-        with unfinished.open("wb") as stream:
-            stream.write(state)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, file)
-
-    def read_checkpoint(self, key: str) -> bytes | None:
-        """What was kept last of an unfinished cell, or None."""
-        self.cell_folder(key)
-        file = self.root / "unfinished" / key / "checkpoint.pt"
-        return file.read_bytes() if file.is_file() else None
-
-    def _unfinished(self, key: str) -> Path:
-        self.cell_folder(key)
-        folder = self.root / "unfinished" / key
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    def claim(self, key: str, run: str) -> bool:
-        """Takes a cell for this process, so that two studies at once do not both train it.
-
-        A claim ends with its process, with `release` or `write`, or when `touch` has not been called for `CLAIM_SECONDS`
-        from another machine. `run` names the study's run, which may take its own cells over when a node is lost.
-        """
-        mine = Claim(run=run, host=socket.gethostname(), process=os.getpid())
-        file = self._unfinished(key) / "claim.json"
-        for _ in range(2):
-            try:
-                with file.open("x", encoding="utf-8") as stream:
-                    stream.write(mine.model_dump_json())
-                return True
-            except FileExistsError:
-                if self.claimed_by_another(key, run):
-                    return False
-                file.unlink(missing_ok=True)
-        return False
-
-    def claimed_by_another(self, key: str, run: str) -> bool:
-        """Whether a living process of another run has the cell."""
-        self.cell_folder(key)
-        file = self.root / "unfinished" / key / "claim.json"
-        try:
-            claim, age = _parse(Claim, file), time.time() - file.stat().st_mtime
-        except (OSError, DamagedRecord):
-            return False
-        if claim.run == run:
-            return False
-        if claim.host == socket.gethostname():
-            return _is_alive(claim.process)
-        return age < CLAIM_SECONDS
-
-    def touch(self, key: str) -> None:
-        """Says that the claim's process is alive."""
-        with contextlib.suppress(OSError):
-            os.utime(self.root / "unfinished" / key / "claim.json")
-
-    def release(self, key: str) -> None:
-        """Gives a claimed cell back; its checkpoint stays."""
-        (self.root / "unfinished" / key / "claim.json").unlink(missing_ok=True)
-
-    def remove_left_overs(self) -> None:
-        """Half-written records and scratch folders of processes of this machine that were killed."""
-        for folder in (self.root / "unfinished").glob("*"):  # of a copy by git, empty folders are missing
-            _, _, owner = folder.name.partition("@")
-            host, _, process = owner.rpartition(":")
-            if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def scratch(self, name: str) -> Path:
-        """A folder's name for what this process writes and removes again; `remove_left_overs` knows it."""
-        return self.root / "unfinished" / f"{name}@{socket.gethostname()}:{os.getpid()}"
-
     def write(self, result: CellResult) -> Record:
-        """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures."""
+        """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures.
+
+        What is no record and stands in its place is set aside. Where somebody else has finished the same cell first,
+        with the same numbers, theirs stays.
+
+        Raises: UserError: the disk refuses it; nothing has changed then.
+        """
         key = result.cell.key
-        folder = self.cell_folder(key)
-        unfinished = self.scratch(key)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        target = self.cell_folder(key)
         logits = {
             "validation_logits": result.validation_logits,
             "validation_labels": result.validation_labels,
             "test_logits": result.test_logits,
             "test_labels": result.test_labels,
         }
-        save_file(logits, unfinished / "logits.safetensors")
+        parts = {"logits.safetensors": save(logits)}
         if result.weights is not None:
-            (unfinished / "weights.safetensors").write_bytes(result.weights)
-        files = {file.name: _sha256(file) for file in sorted(unfinished.iterdir())}
-        complete = Record(
+            parts["weights.safetensors"] = result.weights
+        record = Record(
             key=key,
             identity=result.cell.identity,
             arm=result.arm,
@@ -221,19 +160,78 @@ class Store:
             train_seconds=result.train_seconds,
             evaluate_seconds=result.evaluate_seconds,
             peak_memory=result.peak_memory,
-            files=files,
+            files={name: hashlib.sha256(content).hexdigest() for name, content in parts.items()},
         )
-        complete = complete.model_copy(update={"seal": _seal(complete.model_dump(mode="json"))})
-        _write_json(unfinished / "record.json", complete)
+        record = record.model_copy(update={"seal": _seal(record.model_dump(mode="json"))})
+        with files.one_sentence_errors(target):
+            unfinished = self.scratch(key)
+            try:
+                files.folder(self.root, "unfinished", unfinished.name)
+                for name, content in parts.items():
+                    files.write(unfinished / name, content)
+                files.write(unfinished / "record.json", _as_json(record))
+                files.folder(self.root, "cells")
+                while not files.move_folder(unfinished, target):
+                    if self._fault(key, hashed=0) is None:
+                        break
+                    self._set_aside(key)
+            finally:
+                files.remove(unfinished)
+            self.forget_failure(key)
+            files.remove(self.root / "unfinished" / key / CHECKPOINT)
+        self.release(key)
+        return record
+
+    def set_damaged_aside(self, keys: Iterable[str]) -> list[str]:
+        """Moves what cannot be trusted out of the way of cells that are to be trained: records that were altered or cut
+        short, and folders without one. It is kept in ROOT/damaged. A sentence for each.
+
+        Raises: UserError: the disk refuses it.
+        """
+        said, hashed = [], 0
+        for key in keys:
+            folder = self.cell_folder(key)
+            if not os.path.lexists(folder):
+                continue
+            fault = self._fault(key, hashed=HASHED_AT_START - hashed)
+            if fault is None:
+                hashed += sum(file.stat().st_size for file in folder.iterdir())
+                continue
+            with files.one_sentence_errors(folder), contextlib.suppress(FileNotFoundError):  # another run was faster
+                said.append(f"{fault}; moved to {self._set_aside(key)}, and the cell is trained again")
+        return said
+
+    def _fault(self, key: str, *, hashed: int) -> str | None:
+        """What is wrong with a cell's folder; None where all of it can be read. Weights may have been pruned.
+
+        Args: hashed: bytes that may be hashed; of larger files only the size is looked at.
+        """
+        folder = self.cell_folder(key)
+        if folder.is_symlink() or not folder.is_dir():
+            return f"{folder} is no folder"
         try:
-            os.rename(unfinished, folder)
-        except OSError:
-            if not self.is_finished(key):  # else somebody finished the same cell first, with the same numbers
-                raise
-            shutil.rmtree(unfinished)
-        self.forget_failure(key)
-        shutil.rmtree(self.root / "unfinished" / key, ignore_errors=True)
-        return complete
+            record = self.read(key)
+            for name in record.files:
+                file = folder / name
+                if name == "weights.safetensors" and not os.path.lexists(file):
+                    continue
+                if name == "logits.safetensors" or file.stat().st_size <= hashed:
+                    self._checked(record, name)
+                elif not _has_its_size(file):
+                    return f"{file}: cut short"
+        except DamagedRecord as error:
+            return str(error)
+        except FileNotFoundError:
+            return f"{folder} holds no record"
+        except OSError as error:
+            return f"{error.filename or folder}: {error.strerror or error}"
+        return None
+
+    def _set_aside(self, key: str) -> Path:
+        source, place = self.cell_folder(key), files.folder(self.root, "damaged")
+        target = next(path for n in count(1) if not os.path.lexists(path := place / f"{key}-{n}"))
+        os.rename(source, target)
+        return target
 
     def read(self, key: str) -> Record:
         """A finished cell's record.
@@ -244,7 +242,7 @@ class Store:
         record = _parse(Record, file)
         if record.key != key or key_of(record.identity) != key:
             raise DamagedRecord(f"{file}: the identity does not belong to this cell")
-        if _seal(json.loads(file.read_bytes())) != record.seal:
+        if _seal(json.loads(files.read(file))) != record.seal:
             raise DamagedRecord(f"{file}: altered since it was written")
         return record
 
@@ -254,39 +252,148 @@ class Store:
         Raises: DamagedRecord: the file was truncated or altered.
         """
         file = self.cell_folder(record.key) / "logits.safetensors"
-        self._check(record, file)
         try:
-            with safe_open(file, framework="numpy") as tensors:
-                logits, labels = tensors.get_tensor(f"{part}_logits"), tensors.get_tensor(f"{part}_labels")
-        except (SafetensorError, OSError) as error:
+            tensors = load(self._checked(record, file.name))
+            logits, labels = tensors[f"{part}_logits"], tensors[f"{part}_labels"]
+        except (SafetensorError, KeyError) as error:
             raise DamagedRecord(f"{file}: {error}") from error
         if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.dtype != np.float32:
             raise DamagedRecord(f"{file}: logits {logits.shape} and labels {labels.shape} do not fit")
         return logits, labels
 
-    def weights_file(self, record: Record) -> Path:
-        """The cell's weights.
+    def weights(self, record: Record) -> bytes:
+        """The cell's weights, as safetensors.
 
         Raises: DamagedRecord: the file is missing, truncated or altered.
         """
-        file = self.cell_folder(record.key) / "weights.safetensors"
-        self._check(record, file)
-        return file
+        return self._checked(record, "weights.safetensors")
 
-    def _check(self, record: Record, file: Path) -> None:
-        if not file.is_file() or file.is_symlink():
-            raise DamagedRecord(f"{file}: missing")
-        if _sha256(file) != record.files.get(file.name):
+    def weights_file(self, record: Record) -> Path:
+        """Where the cell's weights are, which are read here once to see that they are whole.
+
+        Raises: DamagedRecord: the file is missing, truncated or altered.
+        """
+        self.weights(record)
+        return self.cell_folder(record.key) / "weights.safetensors"
+
+    def _checked(self, record: Record, name: str) -> bytes:
+        """A file of a record, which is read once, so that what was checked is what is used."""
+        file = self.cell_folder(record.key) / name
+        try:
+            content = files.read(file)
+        except FileNotFoundError as error:
+            raise DamagedRecord(f"{file}: missing") from error
+        except OSError as error:
+            raise DamagedRecord(f"{file}: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != record.files.get(name):
             raise DamagedRecord(f"{file}: altered since it was written")
+        return content
+
+    # -- cells that are being trained
+
+    def unfinished_keys(self) -> Iterator[str]:
+        """Keys of all cells that somebody began and that are not finished, or of which something is left."""
+        for folder in sorted((self.root / "unfinished").glob("*")):  # of a copy by git, empty folders are missing
+            if KEY.fullmatch(folder.name) and not folder.is_symlink():
+                yield folder.name
+
+    def write_checkpoint(self, key: str, state: bytes) -> None:
+        """Keeps what an unfinished cell needs to go on, in the place of what was kept before.
+
+        Raises: UserError: the disk refuses it; the earlier checkpoint stays.
+        """
+        self.cell_folder(key)
+        with files.one_sentence_errors(self.root):
+            files.write(files.folder(self.root, "unfinished", key) / CHECKPOINT, packed(key, state))
+
+    def read_checkpoint(self, key: str) -> bytes | None:
+        """What was kept last of an unfinished cell, or None.
+
+        Raises: DamagedCheckpoint: it was not this cell's, or not whole; it is gone now. UserError: it cannot be read just
+            now, and stays.
+        """
+        self.cell_folder(key)
+        file = self.root / "unfinished" / key / CHECKPOINT
+        if not os.path.lexists(file):
+            return None
+        with files.one_sentence_errors(file):
+            try:
+                return unpacked(key, files.read(file))
+            except DamagedCheckpoint:
+                files.remove(file)
+                raise
+
+    def claim(self, key: str) -> bool:
+        """Takes a cell for this store, so that two studies at once do not both train it; False where another has it.
+
+        A claim ends with `release`, with `end_run` or with the process. On other machines it ends when `renew` has not been
+        called for `claims.HEARTBEAT_HOLDS`.
+
+        Raises: UserError: the results folder cannot be written.
+        """
+        self.cell_folder(key)
+        with files.one_sentence_errors(self.root):
+            return self._living_run().take(key)
+
+    def is_claimed(self, key: str) -> bool:
+        """Whether another living run has the cell. Changes nothing."""
+        self.cell_folder(key)
+        return claims.is_claimed(self.root, key, but_by=self._run.name if self._run else None)
+
+    def renew(self) -> None:
+        """Says to other machines that this store's run lives; to be called every half minute or so."""
+        if self._run is not None:
+            with contextlib.suppress(OSError):
+                self._run.beat()
+
+    def release(self, key: str) -> None:
+        """Gives a cell back, if this store has it; its checkpoint stays."""
+        self.cell_folder(key)
+        if self._run is not None:
+            with files.one_sentence_errors(self.root):
+                self._run.release(key)
+
+    def end_run(self) -> None:
+        """All claims of this store are free."""
+        if self._run is not None:
+            self._run.end()
+            self._run = None
+
+    def _living_run(self) -> claims.Run:
+        if self._run is None:
+            self._run = claims.Run(self.root)
+        return self._run
+
+    def remove_left_overs(self) -> None:
+        """What runs that live no longer left half-written."""
+        for folder in (self.root / "unfinished").glob("*@*"):
+            if not claims.is_alive(self.root, folder.name.partition("@")[2]):
+                files.remove(folder)
+        claims.remove_dead_runs(self.root)
+        yesterday = time.time() - 86_400
+        for file in self.root.glob(f"studies/*/.*{files.UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                if file.lstat().st_mtime < yesterday:
+                    files.remove(file)
+
+    def scratch(self, name: str) -> Path:
+        """A folder's name for what this store writes and removes again; `remove_left_overs` knows it."""
+        return self.root / "unfinished" / f"{name}@{self._living_run().name}"
 
     # -- failures
 
     def write_failure(self, failure: Failure, log: str) -> Path:
-        """Notes why a cell did not finish; returns the log's path."""
+        """Notes why a cell did not finish; returns the log's path.
+
+        Raises: UserError: the disk refuses it.
+        """
         self.cell_folder(failure.key)
-        file = self.root / "failed" / f"{failure.key}.log"
-        file.write_text(log, encoding="utf-8")
-        _write_json(self.root / "failed" / f"{failure.key}.json", failure)
+        folder = self.root / "failed"
+        file = folder / f"{failure.key}.log"
+        with files.one_sentence_errors(file):
+            files.folder(self.root, "failed")
+            files.write(file, log.encode(errors="replace"))
+            files.write(folder / f"{failure.key}.json", _as_json(failure))
         return file
 
     def failure(self, key: str) -> Failure | None:
@@ -301,7 +408,7 @@ class Store:
     def forget_failure(self, key: str) -> None:
         """Before a cell is tried again, and after it has finished."""
         for suffix in ("json", "log"):
-            (self.root / "failed" / f"{key}.{suffix}").unlink(missing_ok=True)
+            files.remove(self.root / "failed" / f"{key}.{suffix}")
 
     # -- studies
 
@@ -315,13 +422,48 @@ class Store:
         """Names of all studies."""
         return sorted(file.parent.name for file in (self.root / "studies").glob("*/study.json"))
 
-    def write_study(self, study: Study) -> None:
-        """Writes or replaces a study's manifest. Commands that an earlier format kept in it become files."""
+    def named(self, study: Study) -> Study:
+        """The study under the name that it has in this folder, with the cells that it has there already.
+
+        Where another study has its name, it gets one of its own, which its arms give.
+
+        Raises: UserError: a manifest of either name is damaged, or of a later version.
+        """
+        for name in (study.name, f"{study.name}-{study.hash_of_arms}"):
+            earlier = self.study(name)
+            if earlier is None or study.is_same_study(earlier):
+                study = study.model_copy(update={"name": name})
+                return study if earlier is None else study.with_cells_of(earlier)
+        raise UserError(f"{self.study_folder(name)} holds another study; move it away and run the command again")
+
+    def write_study(self, study: Study) -> Study:
+        """Writes a study's manifest, with the cells that it had before. Commands that format 1 kept in it become files.
+
+        Raises: UserError: another study has the name, or the disk refuses it.
+        """
+        with files.one_sentence_errors(self.root), self._living_run().exclusively():
+            return self._write_study(study)
+
+    def _write_study(self, study: Study) -> Study:
         folder = self.study_folder(study.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        for command in (self._manifest(study.name) or (None, []))[1]:
-            self.write_command(study.name, command)
-        _write_json(folder / "study.json", study)
+        earlier, commands = self._manifest(study.name) or (None, [])
+        if earlier is not None:
+            if not study.is_same_study(earlier):
+                raise UserError(
+                    f"{folder} holds another study of that name, whose arms differ; run the command again, and this one "
+                    f"gets a name of its own"
+                )
+            study = study.with_cells_of(earlier)
+        with files.one_sentence_errors(folder):
+            files.folder(self.root, "studies", study.name)
+            for command in commands:
+                self.write_command(study.name, command)
+            file, content = folder / "study.json", _as_json(study)
+            if earlier is not None:
+                files.write(file, content)
+            elif not files.create(file, content):  # somebody was faster
+                return self._write_study(study)
+        return study
 
     def study(self, name: str) -> Study | None:
         """A study's manifest, or None where there is no such study. Nothing is imported, built or called for it.
@@ -334,9 +476,11 @@ class Store:
     def write_command(self, name: str, command: Command) -> None:
         """Keeps one run of a study, under a name that its content gives."""
         folder = self.study_folder(name) / "commands"
-        folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.blake2b(command.model_dump_json().encode(), digest_size=6).hexdigest()
-        _write_json(folder / f"{re.sub('[^0-9T]', '', command.time)[:15]}-{digest}.json", command)
+        file = folder / f"{re.sub('[^0-9T]', '', command.time)[:15]}-{digest}.json"
+        with files.one_sentence_errors(file):
+            files.folder(self.root, "studies", name, folder.name)
+            files.write(file, _as_json(command))
 
     def commands(self, name: str) -> list[Command]:
         """The runs of a study by time, those of copies and shards among them. A file that cannot be read is left out.
@@ -358,7 +502,7 @@ class Store:
             written_in = _parse(_Format, file).format
             if written_in > MANIFEST_FORMAT:
                 raise UserError(f"{file} was written by a newer version (format {written_in}); update this software")
-            return upgraded(file.read_bytes()) if written_in == 1 else (_parse(Study, file), [])
+            return upgraded(files.read(file)) if written_in == 1 else (_parse(Study, file), [])
         except ValidationError as error:
             raise _unusable(DamagedRecord(f"{file}: {one_sentence(error)}")) from error
         except DamagedRecord as error:
@@ -375,30 +519,34 @@ def _unusable(error: DamagedRecord) -> UserError:
     return UserError(f"{error}; move it away and run the study's command again")
 
 
-def _is_alive(process: int) -> bool:
-    """Whether a process of this machine with this number runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, and is somebody else's
-        return True
-    return True
-
-
 def _parse(model: type[ModelT], file: Path) -> ModelT:
-    """Raises: DamagedRecord: `file` is not what `model` describes."""
+    """Raises: DamagedRecord: `file` cannot be read, or is not what `model` describes. FileNotFoundError: there is none."""
     try:
-        return model.model_validate_json(file.read_bytes())
+        return model.model_validate_json(files.read(file))
     except ValidationError as error:
         raise DamagedRecord(f"{file}: {one_sentence(error)}") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedRecord(f"{file}: {error.strerror}") from error
 
 
-def _write_json(file: Path, value: BaseModel) -> None:
-    """Writes readable JSON; the file is there whole or not at all."""
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
-    unfinished.write_text(json.dumps(value.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, file)
+def _as_json(value: BaseModel) -> bytes:
+    """Readable JSON."""
+    return (json.dumps(value.model_dump(mode="json"), indent=2) + "\n").encode()
+
+
+def _has_its_size(file: Path) -> bool:
+    """Whether a safetensors file is as long as its header says, which is read alone."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = stream.read(min(length, size))
+    try:
+        ends = [part["data_offsets"][1] for name, part in json.loads(header).items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return False
+    return 8 + length + max(ends, default=0) == size
 
 
 def _seal(record: dict[str, Any]) -> str:
@@ -407,8 +555,3 @@ def _seal(record: dict[str, Any]) -> str:
     """
     content = {name: value for name, value in record.items() if name != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Runs a study's missing cells."""
 
-import secrets
 from dataclasses import dataclass, field
 
 from ablations.agenda import Agenda
@@ -41,8 +40,6 @@ class Options:
     """Train cells again whose loss stopped being finite."""
     search_paths: tuple[str, ...] = ()
     """Folders of the user's own modules."""
-    run: str = field(default_factory=lambda: secrets.token_hex(8))
-    """Names this run among those on the results root."""
 
 
 def run(plan: Plan, options: Options, display: Display) -> Outcome:
@@ -53,6 +50,8 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
     assert plan.store is not None
     store = plan.store
     store.remove_left_overs()
+    for sentence in store.set_damaged_aside(planned.cell.key for planned in plan.cells):
+        display.line(sentence)
     missing = [planned for planned in plan.missing if options.retry_diverged or not plan.diverged(planned)]
     stopper = StopOnRequest()
     if missing:
@@ -75,7 +74,7 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
                 else {}
             )
             shares.update(options.shares)
-            agenda = Agenda(missing, store, options.run)
+            agenda = Agenda(missing, store)
             placing = Placing(machine, cpu, shares, graphs)
             driver = Driver(
                 plan, agenda, display, lambda planned: placing.placement(planned, alone=agenda.needs_all(planned)),

@@ -367,7 +367,7 @@ def _standing(store: Store, key: str) -> tuple[dict[str, Any], Record | None]:
     failure = store.failure(key)
     if failure is not None:
         return {"status": failure.kind, "note": failure.sentence}, None
-    return {"status": "running" if store.claimed_by_another(key, run="") else "missing", "note": ""}, None
+    return {"status": "running" if store.is_claimed(key) else "missing", "note": ""}, None
 
 
 def _measured(record: Record) -> dict[str, Any]:

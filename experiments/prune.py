@@ -38,9 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     weights = [store.cell_folder(key) / "weights.safetensors" for key in store.finished_keys()]
     weights = [file for file in weights if file.is_file()]
     idle = [
-        folder
-        for folder in (store.root / "unfinished").glob("*")
-        if args.checkpoints and "@" not in folder.name and not store.claimed_by_another(folder.name, run="")
+        store.root / "unfinished" / key
+        for key in store.unfinished_keys()
+        if args.checkpoints and not store.is_claimed(key)
     ]
     freed = sum(file.stat().st_size for file in weights)
     freed += sum(file.stat().st_size for folder in idle for file in folder.rglob("*") if file.is_file())

@@ -7,7 +7,6 @@ logits on disk, and every table and figure either shows them or says in one sent
 import html
 import importlib.util
 import json
-import os
 import re
 import shutil
 import sys
@@ -24,8 +23,8 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from ablations.cell import Cell
-from ablations.record import CellResult, Claim, Failure, Record
-from ablations.store import Store, _write_json
+from ablations.record import CellResult, Failure, Record
+from ablations.store import Store
 from analysis import report, tables
 from analysis.effects import effect_table, remarks, seed_differences
 from analysis.outcomes import Outcomes
@@ -77,9 +76,8 @@ class Copy:
 
     def run_elsewhere(self, arm: str, seed: int) -> Lost:
         self.lose((arm, seed))
-        folder = self.root / "unfinished" / self.keys[arm, seed]
-        folder.mkdir(parents=True)
-        _write_json(folder / "claim.json", Claim(run="another", host=os.uname().nodename, process=os.getpid()))
+        self.elsewhere = Store(self.root)
+        assert self.elsewhere.claim(self.keys[arm, seed])
         return {(arm, seed)}
 
     def truncate(self, file: str, *cells: tuple[str, int]) -> Lost:
