@@ -14,20 +14,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from analysis.comparisons import judged, level
 from analysis.crossed import CrossedDesign, ratio_values
-from analysis.planning import MOST_SEEDS
-from analysis.statistics import PairedEffect, holm
+from analysis.statistics import PairedEffect
 from analysis.stimuli import PACKAGED, Stimuli, category
-from analysis.verdicts import verdict
 
 COMPETENT = 0.5
 """A network that names fewer of the agreeing stimuli than this cannot name the stimuli, and its bias says little."""
 
 MARGIN = 0.05
 """Differences in shape bias within this count as equivalent unless the caller says otherwise."""
-
-VERDICTS = {"better": "more shape", "worse": "more texture"}
-"""What `analysis.statistics.verdict` calls a difference above and below 0, said of shape bias."""
 
 Decisions = Mapping[str, Mapping[int, Sequence[str]]]
 """By arm and seed: the category that was answered to each stimulus."""
@@ -134,31 +130,31 @@ def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin:
         table["shape_instance"][conflict], table["texture_instance"][conflict], stimuli.pairs[conflict]
     )
     measured = {arm: _Measured.of(by_seed, stimuli) for arm, by_seed in decisions.items()}
-    effects = {arm: own.difference(measured[baseline], design) for arm, own in measured.items() if arm != baseline}
-    tested = {arm: effect for arm, effect in effects.items() if effect is not None}
-    adjusted = dict(zip(tested, holm([effect.p_value for effect in tested.values()]), strict=True))
-    equivalence = dict(zip(tested, holm([effect.equivalence_p(margin) for effect in tested.values()]), strict=True))
-    rows = []
-    for arm, own in measured.items():
-        level = design.effect(own.values()) if own.seeds else None
-        effect = effects.get(arm)
-        row = {
-            "arm": arm,
-            "is_baseline": arm == baseline,
-            "seeds": len(own.seeds),
-            "without_ratio": len(decisions[arm]) - len(own.seeds),
-            "value": level.delta if level else math.nan,
-            "low": max(level.low, 0.0) if level else math.nan,
-            "high": min(level.high, 1.0) if level else math.nan,
-            "shape_hits": own.mean_count("shape"),
-            "texture_hits": own.mean_count("texture"),
-            "neither": own.mean_count("neither"),
-            "agreeing": own.agreeing,
-            "competent": own.agreeing >= COMPETENT,
-            **_compared(effect, adjusted.get(arm, math.nan), equivalence.get(arm, math.nan), margin),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    effects = {arm: own.difference(measured[baseline], design) for arm, own in measured.items()}
+    differences = judged(
+        {arm: None if arm == baseline else effect for arm, effect in effects.items()},
+        margin=margin,
+        more="more shape",
+        less="more texture",
+    )
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                "is_baseline": arm == baseline,
+                "seeds": len(own.seeds),
+                "without_ratio": len(decisions[arm]) - len(own.seeds),
+                **level(design.effect(own.values()) if own.seeds else None),
+                "shape_hits": own.mean_count("shape"),
+                "texture_hits": own.mean_count("texture"),
+                "neither": own.mean_count("neither"),
+                "agreeing": own.agreeing,
+                "competent": own.agreeing >= COMPETENT,
+                **differences[arm],
+            }
+            for arm, own in measured.items()
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -204,28 +200,6 @@ class _Measured:
             return math.nan
         counted = {"shape": self.shape, "texture": self.texture, "neither": ~(self.shape | self.texture)}[followed]
         return float(counted.sum(axis=1).mean())
-
-
-def _compared(
-    effect: PairedEffect | None, adjusted_p: float, adjusted_equivalence_p: float, margin: float
-) -> dict[str, object]:
-    if effect is None:
-        nothing = dict.fromkeys(("delta", "delta_low", "delta_high", "p_value", "adjusted_p"), math.nan)
-        return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
-    judged = verdict(effect, adjusted_p=adjusted_p, adjusted_equivalence_p=adjusted_equivalence_p, margin=margin)
-    out_of_reach = judged.kind == "inconclusive" and judged.further_seeds is None
-    return {
-        "delta": effect.delta,
-        "delta_low": effect.low,
-        "delta_high": effect.high,
-        "p_value": effect.p_value,
-        "adjusted_p": adjusted_p,
-        "paired_seeds": effect.n_seeds,
-        "verdict": VERDICTS.get(judged.kind, judged.kind),
-        "remark": f"more than {MOST_SEEDS} further seeds, or other stimuli, would settle it"
-        if out_of_reach
-        else judged.remark,
-    }
 
 
 # -- what a bias is compared with

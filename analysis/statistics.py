@@ -55,6 +55,8 @@ TYPICAL_DISAGREEMENT = 0.2
 """Share of test images on which exactly one of two trained networks is right; used where nothing is trained yet."""
 
 SIGNIFICANT = 0.05
+SMALLEST_P = 1e-100
+"""No p-value is told from smaller ones; scipy's quantiles of Student's t fail from about 1e-200 on."""
 
 Images = Literal["new", "fixed"]
 A = TypeVar("A", bound=Hashable)
@@ -391,7 +393,7 @@ def _weighted_p_value(distance: float, parts: Parts) -> float:
         return 0.0
     bounds = sorted(2 * float(special.stdtr(df, -distance / error)) for df in (parts.seed_df, parts.image_df))
     slack = 1e-9  # of log(alpha): a bound can be the solution, and rounding may put it on either side
-    low, high = (math.log(max(bound, 1e-300)) + sign * slack for bound, sign in zip(bounds, (-1, 1), strict=True))
+    low, high = (math.log(max(bound, SMALLEST_P)) + sign * slack for bound, sign in zip(bounds, (-1, 1), strict=True))
 
     def too_wide(log_alpha: float) -> float:
         return float(_half_width(parts, math.exp(log_alpha))) - distance

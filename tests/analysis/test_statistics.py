@@ -515,3 +515,10 @@ def test_nominal_95_percent_cover_93_to_98_percent_in_every_setting():
         if not all(0.93 <= share <= 0.98 for share in covered):
             outside[setting] = covered
     assert not outside
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 8, 10])
+def test_an_effect_of_thousands_of_standard_errors_has_a_p_value_and_an_interval(n_seeds):
+    effect = contrast_effect(np.ones((n_seeds, 2000)), step=1.6)
+    assert 0 <= effect.p_value < 1e-3
+    assert effect.low < effect.delta < effect.high
