@@ -5,8 +5,7 @@ cell says and leaves comes back through Ray's object store. So nodes share no fo
 """
 
 import contextlib
-import shutil
-import tempfile
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from ray.tune.search import Searcher
 from ablations.driver import Driver
 from ablations.job import Failed
 from ablations.plan import PlannedCell
-from ablations.session import StopOnRequest, Trial, short_temporary_folder, tune
+from ablations.session import StopOnRequest, Trial, tune
 from ablations.trainable import NEWS, PARCEL, CellTrial, Parcel
+from cnnkit.errors import UserError
 
 MEMORY_WAS_SHORT = ("low on memory", "memory_usage_threshold", "OutOfMemoryError")
 """What Ray says where its memory monitor has ended a process."""
@@ -64,8 +64,6 @@ class Watch(tune.Callback):
 
     def __init__(self, driver: Driver, stopper: StopOnRequest) -> None:
         self.driver, self.stopper = driver, stopper
-        self.error: Exception | None = None
-        """Why results cannot be kept any longer."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore that is never asked for
@@ -76,8 +74,7 @@ class Watch(tune.Callback):
         try:
             yield
         except Exception as error:
-            self.error = self.error or error
-            self.stopper.ended = True
+            self.stopper.end(error)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         parcel: Parcel = trial.config[PARCEL]
@@ -109,16 +106,22 @@ class Watch(tune.Callback):
 
 
 def train(
-    driver: Driver, stopper: StopOnRequest, request: Request, *, at_once: int, search_paths: tuple[str, ...]
+    driver: Driver,
+    stopper: StopOnRequest,
+    request: Request,
+    *,
+    at_once: int,
+    scratch: Path,
+    search_paths: tuple[str, ...],
 ) -> None:
     """Until the driver's agenda is over or a stop is requested. The images go to the trials once, through the object store.
 
     Args: request: the resources of a cell's trial. at_once: about how many trials the cluster can run side by side.
-    Raises: OSError: the results folder cannot be written.
+        scratch: a folder of this machine for what Tune notes; no other node needs to see it.
+    Raises: OSError, UserError: the results folder cannot be written, or Ray has ended.
     """
     watch = Watch(driver, stopper)
     trainable = tune.with_parameters(CellTrial, data=driver.plan.data, search_paths=search_paths)
-    scratch = Path(tempfile.mkdtemp(prefix="ablations-tune-", dir=short_temporary_folder()))
     tuner = tune.Tuner(
         tune.with_resources(trainable, lambda config: request(config[PARCEL].planned)),
         tune_config=tune.TuneConfig(
@@ -130,7 +133,7 @@ def train(
         ),
         run_config=tune.RunConfig(
             name="trials",
-            storage_path=str(scratch),
+            storage_path=str(scratch / "tune"),
             verbose=0,
             stop=stopper,
             callbacks=[watch],
@@ -142,11 +145,18 @@ def train(
         tuner.fit()
     except KeyboardInterrupt:
         stopper.requested = True
+    except Exception as error:
+        logging.getLogger("ray").exception("Tune has ended")
+        last = (str(error).strip().splitlines() or [""])[
+            -1
+        ]  # Tune's errors are tracebacks; the last line says what it was
+        stopper.end(
+            UserError(f"Ray Tune has ended unexpectedly ({last}); what is finished stays, and the same command goes on")
+        )
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         driver.agenda.release()
-    if watch.error is not None:
-        raise watch.error
+    if stopper.error is not None:
+        raise stopper.error
 
 
 def _name(trial: Trial) -> str:

@@ -73,14 +73,15 @@ def gpu_shares(
 def cluster_machine() -> Machine:
     """The resources of the cluster that this process has joined."""
     resources = ray.cluster_resources()
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     gpus = int(resources.get("GPU", 0))
     name, memory = "", 0
     if gpus:
         name, memory = ray.get(ray.remote(num_gpus=1, max_calls=1)(_describe_gpu).remote())
     return Machine(
         cores=int(resources.get("CPU", 1)),
-        memory=int(min(node.get("memory", 8 * GIB) for node in nodes)),
+        memory=int(min((node.get("memory", 8 * GIB) for node in nodes), default=8 * GIB)),
+        smallest_node=int(min((node["CPU"] for node in nodes), default=1)),
         gpus=gpus,
         gpu_memory=memory,
         gpu_name=name,

@@ -2,7 +2,9 @@
 
 import math
 import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from ablations.cgroups import core_limit, memory_limit
 from cnnkit.cost import activation_bytes, cost
@@ -39,11 +41,25 @@ def cpu_plan(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cores: int, memo
     that the last trials of a study do not leave most of the machine idle. `spec` and `recipe` are the baseline's.
     """
     threads = max(1, cores // 8)
-    need = PROCESS_BYTES + training_bytes(spec, recipe)
-    at_once = max(1, min(cores // threads, int(memory // need)))
+    at_once = max(1, min(cores // threads, int(memory // process_bytes(spec, recipe))))
     if at_once < cores // threads:  # memory is what limits: the cores that are left help the trials that fit
         threads = cores // at_once
     return CpuPlan(threads, at_once)
+
+
+def process_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
+    """An estimate of the memory of a process that trains this on the CPU, in bytes."""
+    return PROCESS_BYTES + training_bytes(spec, recipe)
+
+
+def reserved_bytes(need: int, *, memory: int, at_once: int) -> int:
+    """The memory of a node that is set aside for a trial, in bytes: as many of `at_once` equal parts as hold `need`.
+
+    In equal parts, so that a worker process can go on to the next trial of its size; at most all of them, so that the trial
+    is run at all.
+    """
+    part = memory // at_once
+    return part * min(at_once, max(1, -(-need // part)))
 
 
 @dataclass(frozen=True)
@@ -53,10 +69,17 @@ class Machine:
     cores: int
     memory: int
     """Bytes, of the smallest node."""
+    smallest_node: int | None = None
+    """Cores of the smallest node; None where there is one node."""
     gpus: int = 0
     gpu_memory: int = 0
     """Bytes of the smallest GPU."""
     gpu_name: str = ""
+
+    @property
+    def node_cores(self) -> int:
+        """Cores of the smallest node."""
+        return self.smallest_node or self.cores
 
     @property
     def device_type(self) -> str:
@@ -76,6 +99,15 @@ class Machine:
             gpu_memory=min((card.total_memory for card in cards), default=0),
             gpu_name=cards[0].name if cards else "",
         )
+
+
+def gpu_is_visible() -> bool:
+    """Whether an NVIDIA driver offers a GPU; asked without importing torch."""
+    return (
+        shutil.which("nvidia-smi") is not None
+        and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+        and any(Path("/proc/driver/nvidia/gpus").glob("*"))
+    )
 
 
 def machine_memory() -> int:

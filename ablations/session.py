@@ -4,22 +4,25 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablations.display import Display
-from ablations.resources import GIB, Machine
-from cnnkit.errors import UserError
+from ablations.resources import GIB
+from ablations.temporary import STUDY_FOLDER, end_helpers, remove_left_overs, study_folder
+from cnnkit.errors import UserError, brief
 
 # Ray and Tune read these when they are imported, or started.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -45,85 +48,215 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(GIB // 4),
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
-STUDY_FOLDER = "ABLATIONS_STUDY_FOLDER"
-"""Environment variable by which the processes of a study that was killed are known."""
+TOKEN = secrets.token_hex(32)
+"""Ray protects a cluster that it starts by a token. One of our own, in memory, keeps Ray from writing one into the home
+directory, readable for all. One for the process, since Ray reads it once."""
+ANSWER_SECONDS = 30.0
+"""How long a cluster has to answer."""
+START_TRIES = 3
+"""How often Ray is started here; it gives up after half a minute, which a busy machine may need."""
+END_SECONDS = 20.0
+"""How long Ray has to end by itself."""
+PULSE_SECONDS = 0.5
+SILENCE_SECONDS = 30.0
+"""How long the head of a cluster may be silent; after a minute Ray would end this process."""
+
+
+class _Log(logging.FileHandler):
+    """A log that may fail: on a full disk, say, where logging's own complaint would be a page long."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
 
 
 @contextlib.contextmanager
 def logged_to(file: Path) -> Iterator[None]:
     """Sends what Ray and Tune log to `file`: what concerns the user reaches them as a sentence of ours."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+    handler = _Log(file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # On the root, since `ray.init` takes the handlers of Ray's own logger away.
     ray_logger, root = logging.getLogger("ray"), logging.getLogger()
     before = ray_logger.handlers, ray_logger.propagate
     ray_logger.handlers, ray_logger.propagate = [], True
     root.addHandler(handler)
+    worker = ray._private.worker
+    printed = getattr(worker, "print_to_stdstream", None)
+    # Errors of its processes Ray prints, whatever `log_to_driver` says.
+    worker.print_to_stdstream = lambda data, *_, **__: ray_logger.error("%s", "\n".join(map(str, data["lines"])))
     try:
         yield
     finally:
+        worker.print_to_stdstream = printed
         root.removeHandler(handler)
         ray_logger.handlers, ray_logger.propagate = before
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
 @contextlib.contextmanager
-def started_ray(address: str | None, machine: Machine, at_once: int, threads: int) -> Iterator[None]:
-    """Ray: inside this process and gone with it, or an existing cluster at `address`."""
-    common: dict[str, Any] = {
-        "log_to_driver": False,
-        "runtime_env": {"env_vars": {**QUIET, **WORKER_ENVIRONMENT}},
-    }
-    if address is not None:
-        try:
-            ray.init(address, **common)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"--address {address}: no Ray cluster answers there; start one with `ray start`") from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
+def started_ray(
+    address: str | None, *, cores: int, gpus: int, memory: int, display: Display, stopper: "StopOnRequest"
+) -> Iterator[Path]:
+    """Ray: started here and gone at the end, or an existing cluster at `address`. Yields a folder for temporary files.
+
+    Args: cores, gpus, memory (bytes): what trials may use of this machine.
+    Raises: UserError: Ray does not start, or no cluster answers.
+    """
     remove_left_overs()
-    folder = Path(tempfile.mkdtemp(prefix=f"ablations-{os.getpid()}-", dir=short_temporary_folder()))
-    os.environ[STUDY_FOLDER] = str(folder)
-    # Ray protects a cluster that it starts by a token. One of our own, in memory, keeps Ray from writing one into the
-    # home directory, readable for all.
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with study_folder() as folder:
+        if address is not None:
+            life = _joined(address, stopper)
+            try:
+                yield folder
+            finally:
+                life.end()
+            return
+        with environment({STUDY_FOLDER: str(folder), "RAY_AUTH_TOKEN": TOKEN}), only_on_this_machine():
+            try:
+                life = _started(folder, display, stopper, num_cpus=cores, num_gpus=gpus, _memory=memory)
+                try:
+                    yield folder
+                finally:
+                    life.end()
+            finally:
+                end_helpers(folder)
+
+
+def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resources: int) -> "_Life":
+    for left in reversed(range(START_TRIES)):
+        # Not an existing cluster that RAY_ADDRESS names, say.
+        life = _Life(stopper, address="local", include_dashboard=False, _temp_dir=str(folder), **resources)
+        try:
+            life.begin()
+            return life
+        except Exception as error:  # Ray raises plain exceptions here
+            life.end()
+            end_helpers(folder)
+            if not left or stopper.stop_all():
+                raise UserError(
+                    f"Ray does not start on this machine ({brief(error)}): it may be too busy, or have too little memory or "
+                    f"disk; try again when there is more room"
+                ) from error
+            display.line("Ray has not started, the machine may be busy; trying again")
+        except KeyboardInterrupt:
+            life.end()
+            raise
+    raise AssertionError("unreachable")
+
+
+def _joined(address: str, stopper: "StopOnRequest") -> "_Life":
+    nobody = UserError(f"--address {address}: no Ray cluster answers there; start one with `ray start`")
+    if (where := _host_and_port(address)) is not None:
+        try:
+            socket.create_connection(where, timeout=ANSWER_SECONDS / 3).close()
+        except OSError as error:
+            raise nobody from error
+    life = _Life(stopper, address=address)
     try:
-        ray.init(
-            num_cpus=max(machine.cores, at_once * threads),
-            num_gpus=machine.gpus,
-            include_dashboard=False,
-            _temp_dir=str(folder),
-            _node_ip_address="127.0.0.1",
-            **common,
-        )
+        life.begin(ANSWER_SECONDS)
+    except Exception as error:
+        life.end()
+        raise nobody from error
+    return life
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """The parts of 10.0.0.1:6379, say; None of `auto`."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isdigit() else None
+
+
+class _Life:
+    """Ray from its start to its end, in a thread of its own.
+
+    So signals are heard while it starts, it puts no handler in the place of ours, and a start that never ends does not hold
+    us up. Ray's processes end with the thread that started them, so the thread lives as long as they shall.
+    """
+
+    def __init__(self, stopper: "StopOnRequest", **arguments: Any) -> None:
+        self.stopper, self.arguments = stopper, arguments
+        self.begun, self.over = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+        self.heard = time.monotonic()
+        """When the head of the cluster answered last."""
+        self.thread = threading.Thread(target=self._run, daemon=True, name="Ray")
+
+    def _run(self) -> None:
+        try:
+            ray.init(log_to_driver=False, runtime_env={"env_vars": {**QUIET, **WORKER_ENVIRONMENT}}, **self.arguments)
+        except BaseException as error:
+            self.error = error
+        self.begun.set()
+        while not self.over.wait(PULSE_SECONDS):
+            dead = self._dead_part() if self.error is None else None
+            if dead is not None:  # left alone, Ray would end this process with a message of its own
+                self.stopper.end(
+                    UserError(f"{dead} has ended, killed perhaps; what is finished stays, and the same command goes on")
+                )
+                self.over.wait()
+        ray.shutdown()
+
+    def _dead_part(self) -> str | None:
+        """A process of Ray's without which there is no going on, if it has ended."""
+        node = ray._private.worker._global_node
+        started_here = getattr(node, "all_processes", {})
+        for name in ("raylet", "gcs_server"):
+            if any(info.process.poll() is not None for info in started_here.get(name, [])):
+                return f"Ray's {name}"
+        head = _host_and_port(node.gcs_address) if node is not None and not started_here else None
+        if head is not None and time.monotonic() - self.heard > SILENCE_SECONDS / 4:
+            try:
+                socket.create_connection(head, timeout=SILENCE_SECONDS / 4).close()
+                self.heard = time.monotonic()
+            except OSError:
+                if time.monotonic() - self.heard > SILENCE_SECONDS:
+                    return f"the Ray cluster at {node.gcs_address}"
+        return None
+
+    def begin(self, seconds: float | None = None) -> None:
+        """Raises: TimeoutError: Ray has not started within `seconds`. Exception: as Ray does."""
+        self.thread.start()
+        if not self.begun.wait(seconds):
+            raise TimeoutError(f"no answer within {seconds:.0f} s")
+        if self.error is not None:
+            raise self.error
+
+    def end(self) -> None:
+        """Waits for the end, but not for long; signals have no effect meanwhile."""
+        with signals_ignored():
+            self.over.set()
+            self.thread.join(END_SECONDS)
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
         yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
-def short_temporary_folder() -> Path:
-    """The temporary folder, or /tmp where that path is too long for the names of Ray's sockets (107 bytes)."""
-    folder = Path(tempfile.gettempdir())
-    return folder if len(str(folder)) < 30 else Path("/tmp")
+@contextlib.contextmanager
+def only_on_this_machine() -> Iterator[None]:
+    """Has Ray use the loopback address, which it does on Windows and macOS by itself, and elsewhere not even if asked by
+    `_node_ip_address`.
+    """
+    from ray._private import ray_constants
 
-
-def remove_left_overs() -> None:
-    """What studies on this machine left that were killed outright: temporary folders, and helpers of Ray that did not notice."""
-    for folder in short_temporary_folder().glob("ablations-*-*"):
-        process = folder.name.split("-")[1]
-        if not process.isdigit() or Path(f"/proc/{process}").exists() or folder.stat().st_uid != os.getuid():
-            continue
-        mark = f"{STUDY_FOLDER}={folder}\0".encode()
-        for other in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (other / "environ").read_bytes() + b"\0":
-                    os.kill(int(other.name), signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 class StopOnRequest(tune.Stopper):
@@ -132,14 +265,21 @@ class StopOnRequest(tune.Stopper):
     def __init__(self) -> None:
         self.requested = False
         """A signal has asked for it."""
-        self.ended = False
-        """It cannot go on."""
+        self.error: Exception | None = None
+        """Why the study cannot go on."""
+
+    def end(self, error: Exception) -> None:
+        """The study cannot go on; the first reason counts."""
+        self.error = self.error or error
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.requested or self.ended
+        return self.requested or self.error is not None
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -152,7 +292,23 @@ def signals_stop(stopper: StopOnRequest, display: Display) -> Iterator[None]:
         stopper.requested = True
         display.line("stopping: what is finished stays; again to stop without waiting for what is being written")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _handled(handle):
+        yield
+
+
+@contextlib.contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Ctrl-C and SIGTERM have no effect for a while, because what runs is the end already."""
+    with _handled(lambda number, frame: None):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be handled
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:

@@ -1,6 +1,9 @@
 """Runs a study's missing cells."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ablations.agenda import Agenda
 from ablations.display import Display
@@ -10,17 +13,26 @@ from ablations.gpus import cluster_machine, gpu_shares
 from ablations.job import Placement
 from ablations.plan import Plan, PlannedCell
 from ablations.record import Failure
-from ablations.resources import CpuPlan, Machine, cpu_plan, memory_cap
+from ablations.resources import CpuPlan, Machine, cpu_plan, memory_cap, process_bytes, reserved_bytes
 from ablations.session import StopOnRequest, logged_to, signals_stop, started_ray, tune
+from ablations.store import Store
+from cnnkit.errors import UserError
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a run of a study ended."""
 
+    study: str
+    folder: Path
+    """The study's folder: its manifest, and its report once there is one."""
     finished: list[PlannedCell]
+    """Of the cells that the run was asked for, those that have a record, old ones among them."""
     failures: list[Failure]
     interrupted: bool
+    """Whether a signal has ended it; the same call goes on."""
+    complete: bool
+    """Whether all cells that the run was asked for are finished."""
 
 
 @dataclass(frozen=True)
@@ -45,52 +57,84 @@ class Options:
 def run(plan: Plan, options: Options, display: Display) -> Outcome:
     """Trains the cells of `plan` that are missing.
 
-    Raises: UserError: no cluster answers at the address.
+    Raises: UserError: the results folder cannot be written; Ray does not start, or has ended; no cluster answers.
     """
     assert plan.store is not None
     store = plan.store
-    store.remove_left_overs()
-    for sentence in store.set_damaged_aside(planned.cell.key for planned in plan.cells):
-        display.line(sentence)
-    missing = [planned for planned in plan.missing if options.retry_diverged or not plan.diverged(planned)]
     stopper = StopOnRequest()
-    if missing:
-        for planned in missing:
-            store.forget_failure(planned.cell.key)
-        baseline = plan.baseline
-        cpu = cpu_plan(baseline.spec, baseline.recipe, cores=options.machine.cores, memory=options.machine.memory)
-        with (
-            display,
-            signals_stop(stopper, display),
-            logged_to(store.study_folder(plan.study.name) / "ray.log"),
-            started_ray(options.address, options.machine, cpu.at_once, cpu.threads),
-            signals_stop(stopper, display),  # again: Ray has put a handler of its own in the place of ours
-        ):
-            machine = options.machine if options.address is None else cluster_machine()
-            graphs = options.cuda_graphs
-            shares = (
-                gpu_shares(missing, machine, options.gpu_fraction, plan.data, cuda_graphs=graphs)
-                if machine.gpus
-                else {}
-            )
-            shares.update(options.shares)
-            agenda = Agenda(missing, store)
-            placing = Placing(machine, cpu, shares, graphs)
-            driver = Driver(
-                plan, agenda, display, lambda planned: placing.placement(planned, alone=agenda.needs_all(planned)),
-                keep_weights=options.keep_weights,
-            )  # fmt: skip
-            display.update(driver.tally)
-            train(
-                driver, stopper, lambda planned: placing.request(planned, alone=agenda.needs_all(planned)),
-                at_once=placing.at_once, search_paths=options.search_paths,
-            )  # fmt: skip
+    with one_sentence_errors(store):
+        store.remove_left_overs()
+        for sentence in store.set_damaged_aside(planned.cell.key for planned in plan.cells):
+            display.line(sentence)
+        missing = [planned for planned in plan.missing if options.retry_diverged or not plan.diverged(planned)]
+        if missing:
+            for planned in missing:
+                store.forget_failure(planned.cell.key)
+            folder = store.study_folder(plan.study.name)
+            folder.mkdir(parents=True, exist_ok=True)
+            with display, signals_stop(stopper, display), logged_to(folder / "ray.log"):
+                _train(plan, missing, options, display, stopper)
     failures = [store.failure(planned.cell.key) for planned in plan.missing]
+    finished = [planned for planned in plan.cells if plan.is_finished(planned)]
     return Outcome(
-        finished=[planned for planned in plan.cells if plan.is_finished(planned)],
+        study=plan.study.name,
+        folder=store.study_folder(plan.study.name),
+        finished=finished,
         failures=[failure for failure in failures if failure is not None],
         interrupted=stopper.requested,
+        complete=len(finished) == len(plan.cells),
     )
+
+
+def _train(plan: Plan, missing: list[PlannedCell], options: Options, display: Display, stopper: StopOnRequest) -> None:
+    assert plan.store is not None
+    here = options.machine
+    try:
+        with started_ray(
+            options.address, cores=here.cores, gpus=here.gpus, memory=here.memory, display=display, stopper=stopper
+        ) as scratch:
+            if stopper.stop_all():
+                return
+            machine = here if options.address is None else cluster_machine()
+            baseline = plan.baseline
+            cpu = cpu_plan(baseline.spec, baseline.recipe, cores=machine.node_cores, memory=machine.memory)
+            graphs, shares = options.cuda_graphs, {}
+            if machine.gpus:
+                shares = gpu_shares(missing, machine, options.gpu_fraction, plan.data, cuda_graphs=graphs)
+            shares.update(options.shares)
+            agenda = Agenda(missing, plan.store)
+            placing = Placing(machine, cpu, shares, graphs)
+            driver = Driver(
+                plan,
+                agenda,
+                display,
+                lambda planned: placing.placement(planned, alone=agenda.needs_all(planned)),
+                keep_weights=options.keep_weights,
+            )
+            display.update(driver.tally)
+            train(
+                driver,
+                stopper,
+                lambda planned: placing.request(planned, alone=agenda.needs_all(planned)),
+                at_once=placing.at_once,
+                scratch=scratch,
+                search_paths=options.search_paths,
+            )
+    except KeyboardInterrupt:
+        if not stopper.requested:
+            raise
+
+
+@contextlib.contextmanager
+def one_sentence_errors(store: Store) -> Iterator[None]:
+    """Raises: UserError: in the place of what the disk says of the results folder."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {error.filename or store.root}: {error.strerror or error}; what is finished stays, and the same "
+            f"command goes on when this is mended"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -129,11 +173,18 @@ class Placing:
         )
 
     def request(self, planned: PlannedCell, *, alone: bool) -> tune.PlacementGroupFactory:
-        """What the cell's trial asks Ray for. A trial that runs alone takes all cores of a node."""
+        """What the cell's trial asks Ray for. On CPUs that is the memory that its own arm needs, too; a trial that runs alone
+        takes all cores of a node.
+        """
         share = self.share(planned, alone=alone)
-        bundle = {"CPU": 1.0 if share else float(self.cpu.threads)}
-        if alone:
-            bundle["CPU"] = float(self.machine.cores)
+        node = self.machine.node_cores
         if share:
-            bundle["GPU"] = share
+            bundle = {"CPU": float(node) if alone else 1.0, "GPU": share}
+        else:
+            need = process_bytes(planned.cell.spec, planned.cell.recipe)
+            at_once = max(1, min(self.cpu.at_once, node // self.cpu.threads))
+            bundle = {
+                "CPU": float(node if alone else self.cpu.threads),
+                "memory": reserved_bytes(need, memory=self.machine.memory, at_once=at_once),
+            }
         return tune.PlacementGroupFactory([bundle])

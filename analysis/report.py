@@ -16,6 +16,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ablations.interruption import removed_if_interrupted
 from ablations.text import printable
 from ablations.units import counted, duration
 from analysis import figures, methods, tables
@@ -62,20 +63,23 @@ def write(study: StudyTables, folder: Path) -> Path:
     Raises: OSError: the folder cannot be written.
     """
     unfinished = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.unfinished")
-    unfinished.mkdir(parents=True)
-    sections = _sections(study, unfinished)
-    cells = tables.cells(study.outcomes.cells)
-    for table in (cells, *(table for section in sections for table in _tables_of(section))):
-        table.write(unfinished)
-    (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
-    (unfinished / PAGE).write_text(_page(study, sections, cells), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not (folder / PAGE).is_file():  # else another shard has just written the same
-            raise
-        shutil.rmtree(unfinished)
+    with removed_if_interrupted(unfinished):
+        try:
+            unfinished.mkdir(parents=True)
+            sections = _sections(study, unfinished)
+            cells = tables.cells(study.outcomes.cells)
+            for table in (cells, *(table for section in sections for table in _tables_of(section))):
+                table.write(unfinished)
+            (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
+            (unfinished / PAGE).write_text(_page(study, sections, cells), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if not (folder / PAGE).is_file():  # else another shard has just written the same
+                    raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return folder / PAGE
 
 

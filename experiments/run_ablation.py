@@ -9,21 +9,25 @@ command after an interruption trains what is missing, more seeds or another grid
 finished; 1: some failed; 2: bad input; 130: interrupted.
 """
 
-import os
+from ablations.interruption import interrupts_end_quietly
+
+if __name__ == "__main__":
+    interrupts_end_quietly()  # before the imports, which take a while
+
 import re
-import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from ablations.cli import INTERRUPTED, SOME_FAILED, console, known, parse, run_script
-from ablations.grid_files import is_grid_file, load_grid
-from ablations.grids import GRIDS, Grid
+from ablations.grid_files import is_grid_file
+from ablations.grids import GRIDS
 from ablations.protocols import PROTOCOLS, Protocol, Split
+from ablations.resources import gpu_is_visible
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec
@@ -31,9 +35,8 @@ from cnnkit.spec import ConvNetSpec
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ablations.plan import Plan
-    from ablations.resources import Machine
-    from ablations.store import Store
+    from ablations.running import PreparedStudy
+    from ablations.study import Outcome
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Arguments:
     cuda_graphs: bool = False
     """On GPUs, launch all kernels of an update together: faster where images are small; trained numbers are the same."""
     address: str | None = None
-    """Address of a Ray cluster to join, such as auto or 10.0.0.1:6379; its nodes must see the results folder."""
+    """Address of a Ray cluster to join, such as auto or 10.0.0.1:6379; its nodes need not see the results folder."""
     shard: str | None = None
     """I/N: train only the I-th of N parts of the cells, on machines that share no Ray; copy the results together."""
     tune: str | None = None
@@ -70,15 +73,6 @@ class Arguments:
     """Whether records keep the trained weights, which pictures of attention and further measures need."""
     retry_diverged: bool = False
     """Train cells again whose loss became NaN; otherwise they stay recorded as diverged."""
-
-
-def gpu_is_visible() -> bool:
-    """Whether an NVIDIA driver offers a GPU; asked without importing torch."""
-    return (
-        shutil.which("nvidia-smi") is not None
-        and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
-        and any(Path("/proc/driver/nvidia/gpus").glob("*"))
-    )
 
 
 def value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -113,13 +107,6 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
     )
     changed = Protocol(name=name, purpose=protocol.purpose, spec=args.spec, recipe=args.recipe, split=args.split)
     return args, changed, why
-
-
-def find_grid(name: str) -> tuple[Grid, str]:
-    """The grid and what it is called."""
-    if is_grid_file(name):
-        return load_grid(Path(name)), Path(name).stem
-    return GRIDS[known("grid", name, list(GRIDS))], name
 
 
 def gpu_share(text: str) -> float | None:
@@ -157,12 +144,6 @@ def candidates_of(text: str | None) -> tuple[str, list[str]] | None:
     return known("field of the recipe", field, fields), listed
 
 
-def search_paths(grid: str) -> tuple[str, ...]:
-    """Where networks of the user's own are looked for: beside the grid's file, and in the current folder."""
-    folders = [Path.cwd(), *([Path(grid).resolve().parent] if is_grid_file(grid) else [])]
-    return tuple(dict.fromkeys(str(folder) for folder in folders))
-
-
 def can_show(seeds: int, images: int) -> str:
     """The smallest difference that so many seeds and images could tell from none."""
     from analysis.statistics import best_half_width
@@ -178,104 +159,73 @@ def can_show(seeds: int, images: int) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Parses, says what will happen, trains, and prints the table."""
     args, protocol, why_protocol = read_arguments(arguments)
-    grid, grid_name = find_grid(args.grid)
     fraction, shard, tune = gpu_share(args.gpu_fraction), shard_of(args.shard), candidates_of(args.tune)
-    if args.seeds < 1:
-        raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
-    paths = search_paths(args.grid)
+    if not is_grid_file(args.grid):
+        known("grid", args.grid, list(GRIDS))
+    out = console()
+    out.print(f"{args.grid}, {protocol.name}: loading PyTorch and the data ...", markup=False, soft_wrap=True)
+    sys.stdout.flush()
 
-    from ablations.plan import arms_for, chosen_values, make_plan, tuning_plan
-    from ablations.resources import Machine
-    from ablations.statement import statement, table_of_arms
-    from ablations.store import Store
-    from cnnkit.data import load
-    from cnnkit.search_paths import add_search_paths
+    from ablations.running import Settings, prepare_study
 
-    add_search_paths(list(paths))
-    arms_for(grid, grid_name, protocol)  # what cannot be built is refused before anything is loaded or written
-    data = load(args.data)
-    store = None
-    if not args.dry_run:
-        store = Store.open(args.results, data=data.fingerprint, data_description=data.describe())
-    elif (args.results / "ablations.json").is_file():
-        store = Store.reading(args.results, data=data.fingerprint, data_description=data.describe())
-    out, machine = console(), Machine.this()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-
-    def planned(tuned: dict[str, dict[str, Any]] | None = None) -> "Plan":
-        plan = make_plan(
-            grid, grid_name, protocol, data, store,
-            seeds=range(args.seeds), arguments=list(arguments), now=now, tuned=tuned,
-        )  # fmt: skip
-        return plan.shard(*shard) if shard else plan
-
-    plan = planned()
-    best = can_show(args.seeds, len(plan.data.test))
-    for head, text in statement(plan, machine, why_protocol=why_protocol, best_difference=best, shard=args.shard):
-        out.print(f"[bold]{head:>9}[/bold]  ", end="")
-        out.print(text, markup=False, soft_wrap=True)
-    if tune is not None:
-        tuning, candidates = tuning_plan(plan, *tune, store)
-        out.print(f"[bold]{'tuning':>9}[/bold]  ", end="")
-        out.print(
-            f"before that, {tune[0]} of each arm by validation accuracy: {len(tuning.cells)} cells on a seed of "
-            f"their own, {len(tuning.missing)} to train",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
-    out.print()
-    if args.dry_run:
-        out.print(table_of_arms(plan))
-        return 0
-
-    assert store is not None
-    if tune is not None:
-        interrupted = train(tuning, args, machine, fraction, paths, out)
-        if interrupted is not None:
-            return interrupted
-        plan = planned(chosen_values(tune[0], candidates, store))
-    store.write_study(plan.study)
-    store.write_command(plan.study.name, plan.command)
-    ended = train(plan, args, machine, fraction, paths, out)
-    report(plan, store, out)
-    if ended == INTERRUPTED:
-        out.print("stopped early; the same command goes on", markup=False)
-    if shard:
-        out.print("a shard: run the others, then copy their results folders together", markup=False)
-    return ended or 0
-
-
-def train(
-    plan: "Plan",
-    args: Arguments,
-    machine: "Machine",
-    fraction: float | None,
-    paths: tuple[str, ...],
-    out: "Console",
-) -> int | None:
-    """Trains the plan's missing cells. An exit code, or None where all finished."""
-    from ablations.display import display_for
-    from ablations.study import Options, run
-
-    options = Options(
-        machine,
-        args.address,
-        fraction,
+    settings = Settings(
+        seeds=args.seeds,
+        tune=tune,
+        shard=shard,
+        address=args.address,
+        gpu_fraction=fraction,
         cuda_graphs=args.cuda_graphs,
         keep_weights=args.keep_weights == "all",
         retry_diverged=args.retry_diverged,
-        search_paths=paths,
+        dry_run=args.dry_run,
+        arguments=tuple(arguments),
     )
-    outcome = run(plan, options, display_for(out))
+    prepared = prepare_study(args.grid, protocol, data=args.data, results=args.results, settings=settings)
+    describe(prepared, why_protocol, args.shard, out)
+    if args.dry_run:
+        return 0
+    outcome = prepared.run(out)
     for failure in outcome.failures:
         out.print(
             f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True
         )
+    if (outcome.folder / "study.json").is_file():
+        report(outcome, prepared.data.source == "sample", out)
     if outcome.interrupted:
+        out.print("stopped early; the same command goes on", markup=False)
         return INTERRUPTED
-    return SOME_FAILED if len(outcome.finished) < len(plan.cells) else None
+    if shard:
+        out.print("a shard: run the others, then copy their results folders together", markup=False)
+    return 0 if outcome.complete else SOME_FAILED
 
 
-def report(plan: "Plan", store: "Store", out: "Console") -> None:
+def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, out: "Console") -> None:
+    """What will happen; for a dry run, what each arm costs."""
+    from ablations.statement import statement, table_of_arms
+
+    plan, tuning = prepared.plan(), prepared.tuning()
+    best = can_show(plan.command.seeds, len(plan.data.test))
+    lines = statement(plan, prepared.machine, why_protocol=why_protocol, best_difference=best, shard=shard)
+    if tuning is not None:
+        lines = [
+            (head, f"{text.rpartition(' ')[0]} {tuning.study}" if head == "results" else text) for head, text in lines
+        ]
+        lines.append(
+            (
+                "tuning",
+                f"before that, {tuning.field} of each arm by validation accuracy: {len(tuning.plan.cells)} cells on a seed of "
+                f"their own, {len(tuning.plan.missing)} to train",
+            )
+        )
+    for head, text in lines:
+        out.print(f"[bold]{head:>9}[/bold]  ", end="")
+        out.print(text, markup=False, soft_wrap=True)
+    out.print()
+    if prepared.settings.dry_run:
+        out.print(table_of_arms(plan))
+
+
+def report(outcome: "Outcome", is_sample: bool, out: "Console") -> None:
     """The tables of the whole study, whichever part of it this command trained, and its report."""
     import matplotlib as mpl
 
@@ -284,10 +234,11 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
     from analysis.outcomes import Outcomes
     from analysis.study_tables import StudyTables
 
-    outcomes = Outcomes.from_store(store.root, plan.study.name)
+    root = outcome.folder.parent.parent
+    outcomes = Outcomes.from_store(root, outcome.study)
     study = StudyTables(outcomes)
     title = f"{outcomes.study.name}: {outcomes.study.question}"
-    if plan.data.source == "sample":
+    if is_sample:
         title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
@@ -302,10 +253,10 @@ def report(plan: "Plan", store: "Store", out: "Console") -> None:
         out.print(note, markup=False, soft_wrap=True)
     mpl.use("agg")  # files need no window
     try:
-        page = str(report.write(study, store.study_folder(plan.study.name) / report.FOLDER))
+        page = str(report.write(study, outcome.folder / report.FOLDER))
     except OSError as error:
         page = f"could not be written ({error.strerror}); experiments/report.py writes it when there is room"
-    out.print(f"\nreport: {page}\nrecords: {store.root / 'cells'}", markup=False, soft_wrap=True)
+    out.print(f"\nreport: {page}\nrecords: {root / 'cells'}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,16 @@
 import pytest
 
-from ablations.resources import CONTEXT_BYTES, GIB, SHARES, cpu_plan, gpu_share, memory_cap, training_bytes
+from ablations.resources import (
+    CONTEXT_BYTES,
+    GIB,
+    SHARES,
+    cpu_plan,
+    gpu_share,
+    memory_cap,
+    process_bytes,
+    reserved_bytes,
+    training_bytes,
+)
 from cnnkit import BASELINE, Recipe
 
 QUICK = BASELINE.vary(image_size=64), Recipe(precision="bf16")
@@ -37,3 +47,20 @@ def test_a_share_holds_the_need_with_head_room():
 def test_shares_fill_a_gpu_without_passing_it():
     assert all(0 < share <= 1 for share in SHARES)
     assert all(int(1 / share + 1e-6) * share <= 1 for share in SHARES)
+
+
+def test_each_arm_sets_aside_the_memory_that_it_needs_itself():
+    recipe = Recipe(precision="fp32")
+    small, big = BASELINE.vary(image_size=64), BASELINE.vary(image_size=224, convs_per_block=3)
+    machine = 8 * GIB
+    at_once = cpu_plan(small, recipe, cores=8, memory=machine).at_once
+
+    def fit(spec) -> int:
+        return machine // reserved_bytes(process_bytes(spec, recipe), memory=machine, at_once=at_once)
+
+    assert fit(small) == at_once, "the baseline runs as before"
+    assert fit(big) * process_bytes(big, recipe) <= machine < at_once * process_bytes(big, recipe)
+
+
+def test_an_arm_that_no_node_can_hold_is_tried_with_all_of_it():
+    assert reserved_bytes(100 * GIB, memory=8 * GIB, at_once=4) == 8 * GIB

@@ -1,0 +1,215 @@
+"""A study from the request to its outcome: what the command line and a notebook call.
+
+from ablations import run_study
+outcome = run_study("depth", "quick", settings=Settings(seeds=5))
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from ablations.cli import known
+from ablations.display import display_for
+from ablations.grid_files import is_grid_file, load_grid
+from ablations.grids import GRIDS, Grid
+from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, make_plan, tuning_plan
+from ablations.protocols import PROTOCOLS, Protocol
+from ablations.resources import Machine, gpu_is_visible
+from ablations.store import Store
+from cnnkit.data import Data, load
+from cnnkit.errors import UserError
+from cnnkit.search_paths import add_search_paths
+
+if TYPE_CHECKING:
+    from ablations.study import Outcome
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much of a study is run, where, and with how much of the machine."""
+
+    seeds: int = 3
+    """Seeds of each arm, 0 to N-1."""
+    tune: tuple[str, Sequence[float | int | str]] | None = None
+    """A field of the recipe, and the values from which each arm's is chosen by validation accuracy, on a seed of its own."""
+    shard: tuple[int, int] | None = None
+    """(I, N): only the I-th of N parts of the cells, counted from 1."""
+    address: str | None = None
+    """A Ray cluster to join, such as auto or 10.0.0.1:6379; None starts Ray here, and ends it."""
+    gpu_fraction: float | None = None
+    """Share of a GPU for every trial; None measures each arm's memory need."""
+    cuda_graphs: bool = False
+    """Launch an update's kernels together on GPUs; trained numbers are the same."""
+    keep_weights: bool = True
+    retry_diverged: bool = False
+    """Train cells again whose loss became NaN; otherwise they stay recorded as diverged."""
+    dry_run: bool = False
+    """Only to be described: nothing is written."""
+    arguments: tuple[str, ...] = ()
+    """What was typed, kept with the study."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Cells from which a field of each arm's recipe is chosen, before the study's own are trained."""
+
+    field: str
+    plan: Plan
+    candidates: dict[str, list[tuple[Any, PlannedCell]]]
+    study: str
+    """What the study that follows is called, unless another of that name has chosen other values."""
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that can be described, and run."""
+
+    grid: Grid
+    grid_name: str
+    protocol: Protocol
+    data: Data
+    settings: Settings
+    search_paths: tuple[str, ...]
+    store: Store | None
+    """None for a dry run on a results folder that does not exist yet."""
+    machine: Machine
+
+    def plan(self, tuned: dict[str, dict[str, Any]] | None = None) -> Plan:
+        """The study's cells. Args: tuned: fields of the recipe that were chosen for an arm, by the arm's name."""
+        plan = make_plan(
+            self.grid,
+            self.grid_name,
+            self.protocol,
+            self.data,
+            self.store,
+            seeds=range(self.settings.seeds),
+            arguments=list(self.settings.arguments),
+            now=datetime.now(UTC).isoformat(timespec="seconds"),
+            tuned=tuned,
+        )
+        return plan.shard(*self.settings.shard) if self.settings.shard else plan
+
+    def tuning(self) -> Tuning | None:
+        """What is trained before the study, or None.
+
+        Raises: UserError: a value does not suit the field.
+        """
+        if self.settings.tune is None:
+            return None
+        field, values = self.settings.tune
+        plan, candidates = tuning_plan(self.plan(), field, values, self.store)
+        first = {arm: {field: tried[0][0]} for arm, tried in candidates.items()}
+        return Tuning(field, plan, candidates, replace(self, store=None).plan(first).study.name)
+
+    def run(self, console: Console | None = None) -> "Outcome":
+        """Trains what is missing.
+
+        Raises: UserError: the results folder cannot be written, Ray does not start or has ended, or none of an arm's
+            candidates could be trained.
+        """
+        from ablations.study import Options, one_sentence_errors, run  # Ray, which a description does without
+
+        out = console or Console(highlight=False, force_jupyter=False)
+        assert self.store is not None, "prepared to be described only"
+        settings = self.settings
+        options = Options(
+            self.machine,
+            settings.address,
+            settings.gpu_fraction,
+            cuda_graphs=settings.cuda_graphs,
+            keep_weights=settings.keep_weights,
+            retry_diverged=settings.retry_diverged,
+            search_paths=self.search_paths,
+        )
+        plan, tuning = self.plan(), self.tuning()
+        with one_sentence_errors(self.store):
+            if tuning is not None:
+                outcome = run(tuning.plan, options, display_for(out))
+                # A value with which the loss became NaN is not chosen; other failures are to be mended first.
+                if outcome.interrupted or any(failure.kind == "failed" for failure in outcome.failures):
+                    return replace(outcome, study=tuning.study, folder=self.store.study_folder(tuning.study))
+                chosen = chosen_values(tuning.field, tuning.candidates, self.store)
+                plan = self.plan(chosen)
+                for arm, fields in chosen.items():
+                    out.print(f"{arm}: {tuning.field} {fields[tuning.field]}", markup=False, soft_wrap=True)
+                out.print(f"study {plan.study.name}", markup=False, soft_wrap=True)
+            self.store.write_study(plan.study)
+            self.store.write_command(plan.study.name, plan.command)
+            return run(plan, options, display_for(out))
+
+
+def prepare_study(
+    grid: str | Path | Grid,
+    protocol: str | Protocol | None = None,
+    *,
+    data: str | Path | Data = "auto",
+    results: str | Path = "results",
+    settings: Settings | None = None,
+) -> PreparedStudy:
+    """A study that can be described, and run.
+
+    Args: grid: a grid's name, a YAML or Python file, or a function from the baseline arm to a list of arms. protocol: its name,
+        or one that was varied; None is `documented` where a GPU is visible, else `quick`. data: a folder, `sample`, `auto`,
+        or data that are loaded already. results: a new or an empty folder, or one that holds results of the same data.
+    Raises: UserError: what is wrong, in one sentence.
+    """
+    settings = settings or Settings()
+    if settings.seeds < 1:
+        raise UserError(f"--seeds {settings.seeds}: at least one seed is needed")
+    if protocol is None:
+        protocol = "documented" if gpu_is_visible() else "quick"
+    if isinstance(protocol, str):
+        protocol = PROTOCOLS[known("protocol", protocol, list(PROTOCOLS))]
+    paths = search_paths(grid)
+    function, name = find_grid(grid)
+    add_search_paths(list(paths))
+    arms_for(function, name, protocol)  # what cannot be built is refused before anything is loaded or written
+    if not isinstance(data, Data):
+        data = load(data)
+    store = None
+    if not settings.dry_run:
+        store = Store.open(Path(results), data=data.fingerprint, data_description=data.describe())
+    elif (Path(results) / "ablations.json").is_file():
+        store = Store.reading(Path(results), data=data.fingerprint, data_description=data.describe())
+    return PreparedStudy(function, name, protocol, data, settings, paths, store, Machine.this())
+
+
+def run_study(
+    grid: str | Path | Grid,
+    protocol: str | Protocol | None = None,
+    *,
+    data: str | Path | Data = "auto",
+    results: str | Path = "results",
+    settings: Settings | None = None,
+) -> "Outcome":
+    """Trains what is missing of a study; prints what it is about and how it goes: live on a terminal, else a line a cell.
+
+    The arguments are those of `prepare_study`.
+
+    Raises: UserError: what is wrong, in one sentence.
+    """
+    return prepare_study(grid, protocol, data=data, results=results, settings=settings).run()
+
+
+def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:
+    """The grid and what it is called.
+
+    Raises: UserError: there is no such grid, or its file is wrong.
+    """
+    if not isinstance(grid, str | Path):
+        return grid, getattr(grid, "__name__", type(grid).__name__)
+    if is_grid_file(str(grid)):
+        return load_grid(Path(grid)), Path(grid).stem
+    return GRIDS[known("grid", str(grid), list(GRIDS))], str(grid)
+
+
+def search_paths(grid: str | Path | Grid) -> tuple[str, ...]:
+    """Where networks of the user's own are looked for: beside the grid's file, and in the current folder."""
+    is_file = isinstance(grid, str | Path) and is_grid_file(str(grid))
+    folders = [Path.cwd(), *([Path(os.fspath(grid)).resolve().parent] if is_file else [])]  # type: ignore[arg-type]
+    return tuple(dict.fromkeys(str(folder) for folder in folders))

@@ -1,0 +1,192 @@
+"""Starting and ending Ray, without Ray."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ablations import session
+from ablations.interruption import SENTENCE
+from ablations.session import StopOnRequest, logged_to, signals_ignored, signals_stop, started_ray
+from cnnkit.errors import UserError
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class FakeRay:
+    """Ray's `init` and `shutdown`; the first starts fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures, self.arguments, self.shut_down = failures, [], 0
+
+    def init(self, **arguments):
+        self.arguments.append({**arguments, "RAY_ADDRESS": os.environ.get("RAY_ADDRESS")})
+        if len(self.arguments) <= self.failures:
+            raise Exception("The current node timed out during startup. This could happen because some of the raylet")
+
+    def shutdown(self):
+        self.shut_down += 1
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    def put(failures: int = 0) -> FakeRay:
+        ray = FakeRay(failures)
+        monkeypatch.setattr(session.ray, "init", ray.init)
+        monkeypatch.setattr(session.ray, "shutdown", ray.shutdown)
+        return ray
+
+    return put
+
+
+def start(display: Lines, stopper: StopOnRequest | None = None, address: str | None = None):
+    return started_ray(address, cores=2, gpus=0, memory=2**30, display=display, stopper=stopper or StopOnRequest())
+
+
+def test_a_busy_machine_gets_a_second_chance_and_is_told(fake):
+    ray, display = fake(failures=1), Lines()
+    with start(display) as folder:
+        assert folder.is_dir()
+    assert len(ray.arguments) == 2
+    assert len(display.lines) == 1
+    assert "trying again" in display.lines[0]
+    assert not folder.exists()
+
+
+def test_a_machine_on_which_ray_never_starts_gets_one_sentence(fake):
+    fake(failures=99)
+    with (
+        pytest.raises(UserError, match=r"Ray does not start on this machine .*timed out during startup"),
+        start(Lines()),
+    ):
+        raise AssertionError("unreachable")
+
+
+def test_a_local_study_ignores_a_cluster_that_the_environment_names(fake, monkeypatch):
+    ray = fake()
+    monkeypatch.setenv("RAY_ADDRESS", "10.1.2.3:6379")
+    with start(Lines()):
+        pass
+    assert ray.arguments[0]["address"] == "local"
+
+
+def test_what_a_study_puts_into_the_environment_is_gone_after_it(fake):
+    fake()
+    before = dict(os.environ)
+    with start(Lines()):
+        assert "RAY_AUTH_TOKEN" in os.environ
+    assert dict(os.environ) == before
+
+
+def test_an_address_where_nothing_listens_is_said_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    began = time.monotonic()
+    with (
+        pytest.raises(UserError, match=f"--address {address}: no Ray cluster answers"),
+        start(Lines(), address=address),
+    ):
+        raise AssertionError("unreachable")
+    assert time.monotonic() - began < 5
+
+
+def test_an_address_that_never_answers_has_an_end(fake, monkeypatch):
+    fake()
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(session, "END_SECONDS", 0.1)
+    silent = threading.Event()
+    monkeypatch.setattr(session.ray, "init", lambda **arguments: silent.wait())
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(UserError, match="no Ray cluster answers there"), start(Lines(), address=address):
+            raise AssertionError("unreachable")
+    silent.set()
+
+
+def test_the_first_signal_asks_for_a_stop_and_the_second_stops_now():
+    stopper, display = StopOnRequest(), Lines()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), signals_stop(stopper, display):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopper.requested
+        assert len(display.lines) == 1
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_signals_wait_while_ray_ends():
+    with signals_ignored():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_study_may_run_beside_the_main_thread():
+    said = []
+
+    def run() -> None:
+        with signals_stop(StopOnRequest(), Lines()):
+            said.append("ran")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert said == ["ran"]
+
+
+def test_what_ray_prints_of_its_processes_goes_to_the_log(tmp_path, capfd):
+    with logged_to(tmp_path / "ray.log"):
+        session.ray._private.worker.print_to_stdstream({"lines": ["Raylet is terminated."], "pid": "raylet"})
+    assert "Raylet is terminated." in (tmp_path / "ray.log").read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_log_that_cannot_be_written_says_nothing(tmp_path, capfd):
+    full = tmp_path / "ray.log"
+    full.symlink_to("/dev/full")
+    with logged_to(full):
+        session.logging.getLogger("ray").error("something")
+    assert capfd.readouterr() == ("", "")
+
+
+RUNNER = """
+import sys, time
+from pathlib import Path
+from ablations.interruption import interrupts_end_quietly, removed_if_interrupted
+interrupts_end_quietly()
+folder = Path(sys.argv[1])
+with removed_if_interrupted(folder):
+    folder.mkdir()
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:  # as some libraries do
+            pass
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_script_that_is_interrupted_says_one_line_and_leaves_nothing_half(number, tmp_path):
+    folder = tmp_path / "report"
+    command = [sys.executable, "-c", RUNNER, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == f"{SENTENCE}\n"
+    assert not folder.exists()

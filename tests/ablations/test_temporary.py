@@ -1,0 +1,109 @@
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ablations import temporary
+from ablations.temporary import LONGEST, remove_left_overs, short_temporary_folder, study_folder
+from cnnkit.errors import UserError
+
+SESSION = (
+    "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # Ray's, with the highest process id of Linux
+)
+
+
+@pytest.fixture
+def tmpdir_is(monkeypatch):
+    """Sets TMPDIR; what a path resolves to is remembered by Python otherwise."""
+
+    def change(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        return folder
+
+    return change
+
+
+@pytest.mark.parametrize("length", [4, 15, 16, 17, 20, 21, 24, 25, 29, 30, 60])
+def test_sockets_have_names_that_fit_whatever_the_length_of_tmpdir(tmpdir_is, length):
+    base = tmpdir_is(Path("/tmp/" + "x" * (length - 5)) if length > 5 else Path("/tmp"))
+    try:
+        with study_folder() as folder:
+            assert len(f"{folder}/{SESSION}") <= 107
+            assert folder.parent == (base if length <= LONGEST else Path("/tmp"))
+        assert not folder.exists()
+    finally:
+        if base != Path("/tmp"):
+            base.rmdir()
+
+
+def test_at_least_sixteen_characters_are_short_enough():
+    assert LONGEST >= 16
+
+
+def test_where_no_folder_will_do_a_sentence_says_which_would(tmpdir_is, monkeypatch, tmp_path):
+    tmpdir_is(tmp_path / ("x" * 60))
+    monkeypatch.setattr(temporary.os, "access", lambda folder, mode: folder != Path("/tmp"))
+    with pytest.raises(UserError, match=f"at most {LONGEST} characters"):
+        short_temporary_folder()
+
+
+def short_folder(tmpdir_is) -> Path:
+    return tmpdir_is(Path(tempfile.mkdtemp(prefix="t", dir="/tmp")))
+
+
+HOLD = """
+import sys, tempfile
+from ablations.temporary import study_folder
+tempfile.tempdir = sys.argv[1]
+with study_folder() as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def another_study(base: Path) -> tuple[subprocess.Popen, Path]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(base)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_a_running_studys_folder_stays_also_where_there_is_no_proc(tmpdir_is, monkeypatch):
+    base = short_folder(tmpdir_is)
+    process, folder = another_study(base)
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: not str(self).startswith("/proc") and exists(self))
+    with process:
+        remove_left_overs()
+        assert folder.is_dir()
+        process.communicate("")
+    assert not folder.exists()
+    base.rmdir()
+
+
+def test_a_killed_studys_folder_is_removed_also_when_its_process_id_runs_again(tmpdir_is):
+    base = short_folder(tmpdir_is)
+    process, folder = another_study(base)
+    with process:
+        process.kill()
+    (folder / "session").mkdir()
+    assert folder.is_dir()
+    remove_left_overs()
+    assert not folder.exists()
+    base.rmdir()
+
+
+def test_folders_of_others_are_left_alone(tmpdir_is):
+    base = short_folder(tmpdir_is)
+    mine = base / "ablations-notes"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("x")
+    remove_left_overs()
+    assert [file.name for file in mine.iterdir()] == ["thesis.tex"]
+    (mine / "thesis.tex").unlink()
+    mine.rmdir()
+    base.rmdir()
