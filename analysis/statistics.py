@@ -335,16 +335,16 @@ def _squares(values: np.ndarray) -> float:
     return float(np.square(values).sum())
 
 
-def half_width(parts: Parts, *, level: float) -> Float[np.ndarray, "*any"]:
+def half_width(parts: Parts, *, level: float | Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
     """Half-width of the interval of a mean whose variance is the sum of two estimated parts (Cochran and Cox), and never
     below what a third part and the images' leave (see the module).
     """
-    quantile = -special.stdtrit(np.multiply(parts.seed_df, parts.image_df), min(2 * (1 - level), 0.5))
+    quantile = -special.stdtrit(np.multiply(parts.seed_df, parts.image_df), np.minimum(2 * (1 - level), 0.5))
     floor = quantile * np.sqrt(parts.rest + parts.image)
     return np.maximum(_half_width(parts, 1 - level), floor)
 
 
-def _half_width(parts: Parts, alpha: float) -> np.ndarray:
+def _half_width(parts: Parts, alpha: float | np.ndarray) -> np.ndarray:
     # What `stats.t.isf` computes, without its hundredfold overhead: plans and p-values ask for thousands.
     t_seed, t_image = -special.stdtrit(parts.seed_df, alpha / 2), -special.stdtrit(parts.image_df, alpha / 2)
     error = np.sqrt(parts.seed + parts.image)
