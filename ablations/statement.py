@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from ablations.plan import Plan, PlannedCell
 from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
 from ablations.store import DamagedRecord
+from ablations.text import FittedTable, Heading, printable
 from ablations.units import duration, size
 from cnnkit.cost import cost
 
@@ -114,27 +116,30 @@ def _warnings(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def table_of_arms(plan: Plan) -> Table:
+ARMS = (
+    Heading("arm", "left", 0), Heading("parameters", priority=3), Heading("head", priority=6), Heading("mult-adds", priority=3),
+    Heading("field", priority=5), Heading("memory", priority=4), Heading("done", priority=2), Heading("missing", priority=1),
+)  # fmt: skip
+
+
+def table_of_arms(plan: Plan) -> RenderableType:
     """What each arm costs, and how many of its cells are finished and missing."""
-    caption = (
-        "head: share of the parameters; field: receptive field in input (original) pixels; memory: a training step"
-    )
-    table = Table(caption=caption, caption_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("arm", no_wrap=True)
-    for column in ("parameters", "head", "mult-adds", "field", "memory", "done", "missing"):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = []
     for arm in plan.arms:
         cells = [planned for planned in plan.cells if planned.arm.name == arm.name]
         finished = sum(plan.is_finished(planned) for planned in cells)
         costs = cost(arm.spec)
-        table.add_row(
-            arm.name + (" (baseline)" if arm.is_baseline else ""),
-            size(costs.parameters),
-            "" if costs.head_share is None else f"{costs.head_share:.0%}",
-            size(costs.multiply_adds),
-            f"{costs.receptive_field} ({costs.receptive_field_original:.3g})" if costs.receptive_field else "not known",
-            size(training_bytes(arm.spec, arm.recipe), "B"),
-            str(finished),
-            str(len(cells) - finished),
+        rows.append(
+            [
+                printable(arm.name) + (" (baseline)" if arm.is_baseline else ""),
+                size(costs.parameters),
+                "" if costs.head_share is None else f"{costs.head_share:.0%}",
+                size(costs.multiply_adds),
+                f"{costs.receptive_field} ({costs.receptive_field_original:.3g})" if costs.receptive_field else "",
+                size(training_bytes(arm.spec, arm.recipe), "B"),
+                str(finished),
+                str(len(cells) - finished),
+            ]
         )
-    return table
+    what = "Head: share of the parameters; field: receptive field in input (original) pixels; memory: a training step."
+    return Group(FittedTable(ARMS, rows), Text(f"{what} Blank: not known.", style="italic"))

@@ -6,7 +6,7 @@ Reads only; takes a second or two. Safe while studies run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,20 @@ class Arguments:
 STATUSES = ("finished", "running", "failed", "diverged", "damaged", "missing")
 HEADINGS = (
     Heading("study", "left", 0), Heading("cells", priority=1), Heading("done", priority=1), Heading("running", priority=2),
-    Heading("failed", priority=2), Heading("diverged", priority=3), Heading("damaged", priority=3),
+    Heading("failed", priority=2), Heading("diverged", priority=2), Heading("damaged", priority=2),
     Heading("missing", priority=2), Heading("trained", priority=4), Heading("GPU-hours", priority=5),
     Heading("needed", priority=3),
 )  # fmt: skip
+
+
+def headings(rows: Sequence[Sequence[str]]) -> list[Heading]:
+    """Those of the table; where there is little room, a column of nothing but zeros is the first to go."""
+    return [
+        replace(heading, priority=6)
+        if heading.priority and all(row[place] in ("0", "0.0") for row in rows)
+        else heading
+        for place, heading in enumerate(HEADINGS)
+    ]
 
 
 def needed(cells: "pd.DataFrame") -> str:
@@ -81,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
                 needed(cells),
             ]
         )
-    out.print(FittedTable(HEADINGS, rows))
+    out.print(FittedTable(headings(rows), rows))
     for sentence in unreadable:
         out.print(printable(sentence), markup=False, soft_wrap=True)
     used = sum(file.stat().st_size for file in args.results.rglob("*") if file.is_file())
