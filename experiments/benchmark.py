@@ -5,7 +5,7 @@
 
 Both train the documented network (batch 64, Adam) on the packaged images, each in a process of its own, on all cores, in
 turns A B A B. Printed are the medians (images a second, a first batch left out) and their ratio. study-*: what Ray, records
-and the command line cost on top of training. About 15 minutes on two cores.
+and the command line cost on top of training. About 15 minutes on two cores. On a GPU, see benchmark_gpu.py.
 
 step-*: A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager, the loss read after every update.
 B, ours: `cnnkit.train.Training` with the allocator settings that trials run with.
