@@ -1,18 +1,31 @@
 import hashlib
 import math
+import pickle
+import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from cnnkit import BASELINE, ConvNetSpec, Recipe, build, fit
+from cnnkit.augment import to_input, to_unit
 from cnnkit.errors import UserError
+from cnnkit.search_paths import add_search_paths, load_file
+from cnnkit.spec import ModuleSpec
 from cnnkit.train import BadCheckpoint, Diverged, Training, realised_precision
 
+FOLDER = Path(__file__).parent / "networks"
+odd_networks = load_file("odd_networks_of_the_tests", FOLDER / "odd_networks.py")
 SPEC = ConvNetSpec(image_size=32, widths=(8, 16), hidden_width=16)
 RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=1e-3)
+
+
+@pytest.fixture(autouse=True)
+def _odd_networks():
+    add_search_paths([str(FOLDER)])
 
 
 def training(data, spec=SPEC, recipe=RECIPE, seed=0) -> Training:
@@ -208,6 +221,95 @@ def test_a_run_that_diverges_stops_and_says_in_which_epoch(tiny):
         finish(run)
     assert caught.value.epoch in (1, 2)
     assert len(run.curve) == caught.value.epoch - 1
+
+
+def test_weights_that_the_last_update_spoils_are_a_divergence_though_every_loss_was_finite(tiny):
+    recipe = Recipe(epochs=1, batch_size=200, optimizer="sgd", learning_rate=1e38)
+    with pytest.raises(Diverged, match="logits of the validation images became NaN or infinite in epoch 1"):
+        fit(build(SPEC), recipe, tiny, image_size=32)
+
+
+def test_logits_of_the_test_images_alone_can_show_a_divergence(tiny):
+    class OverflowsOnOne(odd_networks.Plain):
+        def forward(self, x):
+            return super().forward(x) * torch.where((x == chosen).all((1, 2, 3)), torch.inf, 1.0)[:, None]
+
+    chosen = to_input(to_unit(torch.from_numpy(tiny.test.images[:1].copy())), 32)[0]
+    with pytest.raises(Diverged, match="logits of the test images"):
+        fit(OverflowsOnOne(), RECIPE.vary(epochs=1), tiny, image_size=32)
+
+
+def test_a_divergence_comes_whole_from_another_process():
+    there = pickle.loads(pickle.dumps(Diverged(3, "the loss")))
+    assert (there.epoch, str(there)) == (3, "the loss became NaN or infinite in epoch 3")
+
+
+def odd(name: str, *, seed: int = 0) -> torch.nn.Module:
+    return build(ModuleSpec(factory=f"odd_networks:{name}", image_size=32), seed=seed)
+
+
+def test_a_network_that_draws_from_numpy_and_python_gives_one_result_for_one_seed_and_leaves_them_as_they_were(tiny):
+    def trained(seed: int, draws: int) -> np.ndarray:
+        for _ in range(draws):
+            random.random(), np.random.rand()
+        before = random.getstate(), np.random.get_state()[1].tolist()
+        run = Training(odd("DrawsFromNumpyAndPython", seed=seed), RECIPE, tiny, image_size=32, seed=seed)
+        for _ in run.run():
+            assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+        return run.result().test_logits
+
+    assert np.array_equal(trained(0, draws=0), trained(0, draws=7))
+    assert not np.array_equal(trained(0, draws=0), trained(1, draws=0))
+
+
+def test_what_draws_between_two_updates_does_not_change_a_network_that_draws_itself(tiny):
+    def trained(disturbed: bool) -> np.ndarray:
+        run = Training(odd("DrawsFromNumpyAndPython"), RECIPE, tiny, image_size=32, seed=0)
+        for _ in run.run():
+            if disturbed:
+                random.random(), np.random.rand()
+        return run.result().test_logits
+
+    assert np.array_equal(trained(False), trained(True))
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_format"),
+    [("Plain", "channels_last"), ("ViewsAStridedMap", "contiguous"), ("ReadsMemoryAsItLies", "contiguous")],
+)
+def test_a_network_that_channels_last_breaks_is_trained_in_the_default_format_and_says_so(tiny, name, memory_format):
+    model = odd(name)
+    result = fit(model, RECIPE, tiny, image_size=32)
+    assert result.memory_format == memory_format
+    images = to_input(to_unit(torch.from_numpy(tiny.test.images.copy())), 32).contiguous()
+    with torch.no_grad():
+        logits = model.to(memory_format=torch.contiguous_format).eval()(images).numpy()
+    assert logits == pytest.approx(result.test_logits, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["CountsInABuffer", "CannotBeCopied", "DropoutInEvaluationToo", "OldWeightNorm"])
+def test_choosing_a_memory_format_leaves_the_network_and_every_generator_as_they_were(tiny, name):
+    model = odd(name)
+    before = copy_of_state(model)
+    torch.manual_seed(5), random.seed(5), np.random.seed(5)
+    Training(model, RECIPE, tiny, image_size=32, seed=0)
+    after = torch.rand(1), random.random(), np.random.rand()
+    torch.manual_seed(5), random.seed(5), np.random.seed(5)
+    assert after == (torch.rand(1), random.random(), np.random.rand())
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    now = copy_of_state(model)
+    assert before.keys() == now.keys()
+    assert all(torch.equal(before[key], now[key]) for key in before)
+
+
+def copy_of_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_a_network_with_nothing_to_train_is_refused(tiny):
+    with pytest.raises(UserError, match="no parameter requires a gradient"):
+        fit(odd("frozen"), RECIPE, tiny, image_size=32)
 
 
 def test_the_cpu_has_no_fp16_and_says_what_it_used():
