@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +16,9 @@ from ablations.arm import Arm
 from ablations.plan import make_plan
 from ablations.protocols import PROTOCOLS
 from ablations.store import Store
-from analysis import report, tables
+from analysis import figures, report, tables
 from analysis.outcomes import Answers, Outcomes, StudiedArm, _answers, cell_table, in_words
+from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 from cnnkit.search_paths import add_search_paths
@@ -198,3 +201,28 @@ def test_a_manifest_with_an_arm_twice_is_refused(root):
     manifest.write_text(manifest.read_text().replace('"2 blocks"', '"4 blocks"'))
     with pytest.raises(UserError, match="names two arms alike"):
         Outcomes.from_store(root, "depth-smoke")
+
+
+def test_what_was_chosen_for_each_arm_stands_in_the_table_of_arms_the_baselines_too(root):
+    manifest = root / "studies" / "depth-smoke" / "study.json"
+    content = json.loads(manifest.read_text())
+    content["tuned"] = {arm["name"]: {"learning_rate": arm["recipe"]["learning_rate"]} for arm in content["arms"]}
+    manifest.write_text(json.dumps(content))
+    study = StudyTables(Outcomes.from_store(root, "depth-smoke"))
+    shown = tables.arms(study.effects).shown().set_index("arm")
+    assert shown["chosen"].tolist() == ["learning rate 0.0001"] * 5
+    assert shown.loc["4 blocks", "changes"] == "baseline"
+    assert shown.loc["2 blocks", "changes"] == "widths 32, 64"
+
+
+def test_of_many_classes_the_figure_shows_those_that_change_most_and_says_so():
+    study = StudyTables(of_many_classes(100, 2000))
+    with mpl.rc_context(figures.STYLE):
+        ax = FIGURES["per_class"].draw(study)
+        shown = [label.get_text() for label in ax.get_xticklabels()]
+        plt.close(ax.figure)
+    assert 8 <= len(shown) <= 12
+    recall = study.recalls.pivot(index=["seed", "class"], columns="arm", values="recall")
+    change = (recall["other"] - recall["plain"]).groupby("class").mean().abs()
+    assert change[shown].min() >= change.drop(shown).max()
+    assert any("of 100 classes that change most" in text.get_text().replace("\n", " ") for text in ax.texts)
