@@ -2,15 +2,18 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import tyro
 from rich.console import Console
 
+from ablations.text import printable
 from cnnkit.errors import UserError
 
 BAD_INPUT = 2
@@ -20,11 +23,44 @@ INTERRUPTED = 130
 T = TypeVar("T")
 
 
+class OutputLost(OSError):
+    """Standard output can no longer be written, on a full disk for example."""
+
+
+class _Stdout(io.TextIOWrapper):
+    """Standard output that replaces what its encoding has no characters for, and says when it is lost."""
+
+    def write(self, text: str) -> int:
+        with _output():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _output():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(error.errno, error.strerror) from error
+
+
+class _Output(Console):
+    """A console whose reader may go, `| head` for example: the program ends then, and says it was interrupted."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Where scripts print: the terminal as it is, or, into a pipe or a file, wide enough for every table."""
     if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, width=120)
+        return _Output(highlight=False)
+    return _Output(highlight=False, width=120)
 
 
 def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, default: T | None = None) -> T:
@@ -32,6 +68,7 @@ def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, d
 
     Raises: UserError: the command line is wrong; one sentence in the place of tyro's panel.
     """
+    _check_words(arguments)
     panel = io.StringIO()
     try:
         with contextlib.redirect_stderr(panel):
@@ -42,6 +79,21 @@ def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, d
         if not end.code:
             raise
         raise UserError(_sentence(panel.getvalue())) from None
+
+
+def _check_words(arguments: Sequence[str]) -> None:
+    """Raises: UserError: an option is given twice, or a word is no text."""
+    given: set[str] = set()
+    for word in arguments:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise UserError(f"{word!r} is not text in this terminal's encoding; rename the file or folder")
+        if not word.startswith("--"):
+            continue
+        option = word.partition("=")[0].replace("_", "-")
+        option = re.sub(r"^--(.*\.)?no-", r"--\1", option)  # --no-dry-run and --dry-run are one
+        if option in given and option != "--":
+            raise UserError(f"{option} is given more than once; give it once")
+        given.add(option)
 
 
 def _sentence(panel: str) -> str:
@@ -58,6 +110,9 @@ def _sentence(panel: str) -> str:
     required = re.search(r"Missing from .*?: (--\S+)", text)
     if required:
         return f"{required[1]} is required; see --help"
+    positional = re.search(r"Missing from .*?: [A-Z|{}]+ +(.*?)\.? \(required\)", text)
+    if positional:
+        return f"an argument is missing: {positional[1][0].lower()}{positional[1][1:]}; see --help"
     message = re.split(r"[─-]{5,}|Perhaps you meant:|Argument helptext:", text)[0].strip().rstrip(".")
     options = re.findall(r"--[a-z][\w.-]*", text)
     near = get_close_matches(options[0], options[1:], n=1, cutoff=0.7) if options else []
@@ -83,19 +138,55 @@ def share_of_points(option: str, points: float) -> float:
 
 def refuse(sentence: str) -> NoReturn:
     """Says what is wrong in one sentence and ends the program with exit code 2."""
-    one_line = " ".join(sentence.split())
-    Console(stderr=True).print(f"error: {one_line}", markup=False, highlight=False, soft_wrap=True)
+    one_line = printable(" ".join(sentence.split()))
+    with contextlib.suppress(OSError):
+        Console(stderr=True).print(f"error: {one_line}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(BAD_INPUT)
 
 
 def run_script(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Calls `main` with the command line's arguments and ends with its exit code; a `UserError` is a plain sentence."""
+    _prepare_streams()
+    if main.__module__ == "__main__":  # the other scripts, beside this one, are in the way of the user's modules
+        folder = str(Path(sys.argv[0]).resolve().parent)
+        sys.path[:] = [path for path in sys.path if path != folder]
     try:
-        sys.exit(main(sys.argv[1:]))
+        _check_folder()
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as error:
         refuse(str(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, `| head` for example
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of our output has gone
+        _drop_output()
         sys.exit(INTERRUPTED)
+    except OutputLost as error:
+        _drop_output()
+        refuse(f"the output cannot be written: {error.strerror}; what is finished is kept in the results folder")
+
+
+def _prepare_streams() -> None:
+    """Output that was closed goes nowhere, and no character is an error."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- open until the program ends
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    out = sys.stdout
+    if type(out) is io.TextIOWrapper:
+        kind, by_line = out.encoding, out.line_buffering
+        sys.stdout = _Stdout(out.detach(), encoding=kind, errors="replace", line_buffering=by_line)
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError("the current folder no longer exists; change to another one") from error
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere, so that Python does not complain when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ablations.cli import known
 from ablations.display import display_for
-from ablations.grid_files import is_grid_file, load_grid
+from ablations.grid_files import GridOfFile, is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
 from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
@@ -27,6 +27,8 @@ from cnnkit.search_paths import add_search_paths
 
 if TYPE_CHECKING:
     from ablations.study import Outcome
+
+MOST_SEEDS = 1_000
 
 
 @dataclass(frozen=True)
@@ -150,24 +152,31 @@ def prepare_study(
     data: str | Path | Data = "auto",
     results: str | Path = "results",
     settings: Settings | None = None,
+    out: Console | None = None,
 ) -> PreparedStudy:
     """A study that can be described, and run.
 
     Args: grid: a grid's name, a YAML or Python file, or a function from the baseline arm to a list of arms. protocol: its name,
         or one that was varied; None is `documented` where a GPU is visible, else `quick`. data: a folder, `sample`, `auto`,
         or data that are loaded already. results: a new or an empty folder, or one that holds results of the same data.
+        out: where it is said whose code a YAML grid calls, before it is called.
     Raises: UserError: what is wrong, in one sentence.
     """
     settings = settings or Settings()
     if settings.seeds < 1:
         raise UserError(f"--seeds {settings.seeds}: at least one seed is needed")
+    if settings.seeds > MOST_SEEDS:
+        raise UserError(f"--seeds {settings.seeds}: at most {MOST_SEEDS:,} seeds")
     if protocol is None:
         protocol = "documented" if gpu_is_visible() else "quick"
     if isinstance(protocol, str):
         protocol = PROTOCOLS[known("protocol", protocol, list(PROTOCOLS))]
     paths = search_paths(grid)
+    add_search_paths(paths)
     function, name = find_grid(grid)
-    add_search_paths(list(paths))
+    if out is not None and isinstance(function, GridOfFile):
+        for factory in function.code:
+            out.print(f"{grid} calls {factory}", markup=False, soft_wrap=True)
     arms_for(function, name, protocol)  # what cannot be built is refused before anything is loaded or written
     if not isinstance(data, Data):
         data = load(data)
@@ -193,7 +202,8 @@ def run_study(
 
     Raises: UserError: what is wrong, in one sentence.
     """
-    return prepare_study(grid, protocol, data=data, results=results, settings=settings).run()
+    out = Console(highlight=False, force_jupyter=False)
+    return prepare_study(grid, protocol, data=data, results=results, settings=settings, out=out).run(out)
 
 
 def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:
@@ -211,5 +221,5 @@ def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:
 def search_paths(grid: str | Path | Grid) -> tuple[str, ...]:
     """Where networks of the user's own are looked for: beside the grid's file, and in the current folder."""
     is_file = isinstance(grid, str | Path) and is_grid_file(str(grid))
-    folders = [Path.cwd(), *([Path(os.fspath(grid)).resolve().parent] if is_file else [])]  # type: ignore[arg-type]
+    folders = [*([Path(os.fspath(grid)).resolve().parent] if is_file else []), Path.cwd()]  # type: ignore[arg-type]
     return tuple(dict.fromkeys(str(folder) for folder in folders))

@@ -8,18 +8,19 @@ studies among the tests; the second makes those of another study. Needs `pip ins
 two cores.
 """
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import jupytext
-import nbformat
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from ablations.cli import console, parse, run_script
 from cnnkit.errors import UserError
 
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+NEEDED = ("jupytext", "nbformat", "nbclient", "ipykernel")
 FOLDER = Path(__file__).parents[1] / "analysis" / "notebooks"
 
 
@@ -31,8 +32,11 @@ class Arguments:
     """A folder for the notebooks; beside their sources by default."""
 
 
-def unexecuted(source: Path) -> NotebookNode:
+def unexecuted(source: Path) -> "NotebookNode":
     """The notebook of a percent script. Nothing in it depends on when or where it was made."""
+    import jupytext
+    from nbformat import NotebookNode
+
     notebook = jupytext.read(source)
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -44,11 +48,13 @@ def unexecuted(source: Path) -> NotebookNode:
     return notebook
 
 
-def executed(source: Path) -> NotebookNode:
+def executed(source: Path) -> "NotebookNode":
     """The notebook with its outputs.
 
     Raises: nbclient.exceptions.CellExecutionError: a cell ended with an error.
     """
+    from nbclient import NotebookClient
+
     notebook = unexecuted(source)
     metadata = notebook.metadata.copy()
     NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False).execute()
@@ -59,6 +65,11 @@ def executed(source: Path) -> NotebookNode:
 def main(arguments: Sequence[str]) -> int:
     """Writes the notebooks, and says where."""
     args = parse(Arguments, arguments, description=__doc__)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)} not installed; notebooks need: pip install -e '.[notebooks]'")
+    import nbformat
+
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

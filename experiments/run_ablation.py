@@ -14,6 +14,7 @@ from ablations.interruption import interrupts_end_quietly
 if __name__ == "__main__":
     interrupts_end_quietly()  # before the imports, which take a while
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -109,6 +110,15 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
     return args, changed, why
 
 
+def check_grid(name: str) -> None:
+    """Raises: UserError: `name` is neither a file's nor a built-in grid's, as is known before anything is loaded."""
+    if is_grid_file(name) or name in GRIDS:
+        return
+    if name and os.path.exists(name):  # noqa: PTH110 -- no error where a name is too long
+        raise UserError(f"--grid {name}: the file of a grid ends in .yaml, .yml or .py")
+    known("grid", name, list(GRIDS))
+
+
 def gpu_share(text: str) -> float | None:
     """The value of --gpu-fraction; None is auto."""
     if text == "auto":
@@ -126,7 +136,7 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     """The value of --shard as (I, N)."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UserError(f"--shard {text}: give I/N with I from 1 to N, such as 1/4")
     return int(match[1]), int(match[2])
@@ -138,7 +148,7 @@ def candidates_of(text: str | None) -> tuple[str, list[str]] | None:
         return None
     field, _, values = text.partition("=")
     fields = [name for name in Recipe.model_fields if name != "augmentation"]
-    listed = [value for value in values.split(",") if value]
+    listed = list(dict.fromkeys(value.strip() for value in values.split(",") if value.strip()))
     if len(listed) < 2:
         raise UserError(f"--tune {text}: give a field and at least two values, such as learning_rate=1e-4,3e-4")
     return known("field of the recipe", field, fields), listed
@@ -160,8 +170,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parses, says what will happen, trains, and prints the table."""
     args, protocol, why_protocol = read_arguments(arguments)
     fraction, shard, tune = gpu_share(args.gpu_fraction), shard_of(args.shard), candidates_of(args.tune)
-    if not is_grid_file(args.grid):
-        known("grid", args.grid, list(GRIDS))
+    check_grid(args.grid)
     out = console()
     out.print(f"{args.grid}, {protocol.name}: loading PyTorch and the data ...", markup=False, soft_wrap=True)
     sys.stdout.flush()
@@ -180,7 +189,7 @@ def main(arguments: Sequence[str]) -> int:
         dry_run=args.dry_run,
         arguments=tuple(arguments),
     )
-    prepared = prepare_study(args.grid, protocol, data=args.data, results=args.results, settings=settings)
+    prepared = prepare_study(args.grid, protocol, data=args.data, results=args.results, settings=settings, out=out)
     describe(prepared, why_protocol, args.shard, out)
     if args.dry_run:
         return 0

@@ -1,6 +1,7 @@
 """How the studies of a results folder stand: cells done, running, failed and missing, time used and needed, disk.
 
-    python experiments/status.py results
+    python experiments/status.py
+    python experiments/status.py OTHER_RESULTS
 
 Reads only; takes a second or two. Safe while studies run.
 """
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Arguments:
     """The command line."""
 
-    results: tyro.conf.Positional[Path]
-    """A results folder."""
+    results: tyro.conf.Positional[Path] = Path("results")
+    """A results folder: what --results of run_ablation.py names."""
 
 
 STATUSES = ("finished", "running", "failed", "diverged", "damaged", "missing")

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,7 +25,9 @@ SCRIPTS = Path(__file__).parents[2] / "experiments"
 @pytest.fixture(scope="module")
 def mains():
     """Each script's `main`."""
-    return {name: module_of(name).main for name in ("run_ablation", "status", "prune", "figure")}
+    return {
+        name: module_of(name).main for name in ("run_ablation", "status", "prune", "figure", "report", "make_notebooks")
+    }
 
 
 def module_of(name: str):
@@ -76,6 +79,10 @@ COMMAND_LINES = [
     (["--grid", "xyzzy"], "choose one of"),
     (["--grid", "nowhere.yaml"], "no grid file at nowhere.yaml"),
     (["--grid", "nowhere.py"], "no grid file at nowhere.py"),
+    (["--grid", "NOWHERE.YAML"], "no grid file at NOWHERE.YAML"),
+    (["--grid", "/etc/passwd"], "the file of a grid ends in .yaml, .yml or .py"),
+    (["--grid", "/etc/host.conf"], "the file of a grid ends in .yaml, .yml or .py"),
+    (["--grid", f"{'x' * 300}.yaml"], "File name too long"),
     (["--grid", "depth", "--protocol", "quik"], "did you mean 'quick'?"),
     (["--grid", "depth", "--protocol", "document"], "did you mean 'documented'?"),
     (["--grid", "depth", "--protocol", "zzz"], "choose one of"),
@@ -109,6 +116,29 @@ COMMAND_LINES = [
     (run("--tune", "learning_rate=-1,1"), "greater than 0"),
     (run("--tune", "schedule=cosine,sometimes"), "sometimes"),
     (run("--keep-weights", "some"), "some"),
+    (run("--seeds", "1001"), "at most 1,000 seeds"),
+    (run("--seeds", "1e3"), "--seeds"),
+    (run("--seeds", "9" * 5_000), "--seeds"),
+    (run("--shard", "１/２"), "I/N"),
+    (run("--tune", "learning_rate=1e-4,1e-4"), "at least two values"),
+    (run("--tune", "learning_rate=1e-4, "), "at least two values"),
+    # an option given twice
+    (run("--protocol", "quick", "--protocol", "smoke"), "--protocol is given more than once"),
+    (run("--protocol=quick", "--protocol=quick"), "--protocol is given more than once"),
+    (run("--seeds", "2", "--seeds=3"), "--seeds is given more than once"),
+    (run("--grid", "width"), "--grid is given more than once"),
+    (run("--dry-run"), "--dry-run is given more than once"),
+    (run("--no-dry-run"), "--dry-run is given more than once"),
+    (run("--dry_run"), "--dry-run is given more than once"),
+    (run("--spec.batch-norm", "--spec.no-batch-norm"), "--spec.batch-norm is given more than once"),
+    (
+        run("--recipe.learning_rate", "1", "--recipe.learning-rate", "2"),
+        "--recipe.learning-rate is given more than once",
+    ),
+    (run("--results", "r\udcff"), "is not text in this terminal's encoding"),
+    (run("--protocol"), "--protocol"),
+    (run("--protocol", "--seeds"), "--seeds"),
+    (run("--see", "3"), "did you mean --seeds?"),
     # fields of the spec
     (run("--spec.width", "8"), "did you mean --spec.widths?"),
     (run("--spec.image-size", "0"), "greater than 0"),
@@ -310,7 +340,7 @@ def test_a_results_folder_without_write_permission(mains, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "results"),
+        ([], "results folder"),
         (["nowhere"], "not a results folder"),
         (["a", "b"], "b"),
         (["--wrong", "x"], "see --help"),
@@ -391,3 +421,131 @@ def test_any_command_line_is_answered_or_refused_in_one_sentence(mains, options)
     assert code == 2
     assert len(error.strip().splitlines()) == 1
     assert error.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("status", "results is not a results folder"),
+        ("prune", "an argument is missing: a results folder; see --help"),
+        ("report", "an argument is missing: a study's folder, or a results folder that holds one study; see --help"),
+        ("figure", "an argument is missing: a study's folder, or a results folder that holds one study; see --help"),
+    ],
+)
+def test_a_script_without_its_argument_says_what_it_needs(mains, tmp_path, monkeypatch, script, words):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(ended(mains[script], []), words)
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(mains, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jupytext" else find(name))
+    assert_refused(
+        ended(mains["make_notebooks"], []), "jupytext not installed; notebooks need: pip install -e '.[notebooks]'"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], run()])
+def test_a_current_folder_that_was_removed_is_one_sentence(mains, tmp_path, monkeypatch, arguments):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert_refused(ended(mains["run_ablation"], arguments), "the current folder no longer exists")
+
+
+def test_what_an_error_quotes_is_not_obeyed_by_the_terminal(mains, tmp_path):
+    code, error = ended(mains["status"], [str(tmp_path / "\x1b[31mred")])
+    assert code == 2
+    assert "\x1b" not in error
+
+
+def started(script: str, *arguments: str, folder: Path, output=subprocess.PIPE, **environment: str):
+    """A script in a process of its own, its environment as a stranger's shell may have it."""
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / f"{script}.py"), *arguments],
+        stdout=output, stderr=subprocess.PIPE, cwd=folder, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+CHINESE = "question: Größer – 规模?\narms: [{name: 规模 🦋, dropout: 0.1}, {name: שלום, dropout: 0.2}]"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["ascii", "C"],
+)
+def test_names_that_the_output_cannot_show_are_replaced(tmp_path, environment):
+    (tmp_path / "g.yaml").write_text(CHINESE, encoding="utf-8")
+    result = started(
+        "run_ablation", "--grid", "g.yaml", "--data", "sample", "--dry-run", folder=tmp_path, **environment
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"?" in result.stdout
+    assert b"3 arms" in result.stdout
+
+
+ODD_TERMINALS = [
+    {"PYTHONIOENCODING": "latin-1"},
+    {"COLUMNS": "20"},
+    {"TERM": "dumb"},
+    {"NO_COLOR": "1"},
+    {"COLUMNS": "0"},
+]
+
+
+@pytest.mark.parametrize("environment", ODD_TERMINALS, ids=str)
+def test_tables_fit_any_terminal(tmp_path, environment):
+    result = started("status", str(STORED), folder=tmp_path, **environment)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(tmp_path):
+    with open("/dev/full", "wb") as full:
+        result = started("status", str(STORED), folder=tmp_path, output=full)
+    assert result.returncode == 2
+    assert result.stderr.decode().strip() == (
+        "error: the output cannot be written: No space left on device; what is finished is kept in the results folder"
+    )
+
+
+def test_a_reader_that_goes_is_no_error(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = started("status", str(STORED), folder=tmp_path, output=writing)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (130, b"")
+
+
+def test_output_that_is_closed_goes_nowhere(tmp_path):
+    result = subprocess.run(
+        f"{sys.executable} {SCRIPTS / 'status.py'} {STORED} >&-",
+        shell=True,
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_the_users_modules_may_be_called_like_our_scripts_and_packages(tmp_path):
+    for name in ("report", "status", "benchmark"):
+        (tmp_path / f"{name}.py").write_text(f"NAME = {name!r}")
+    for name in ("analysis", "cnnkit", "random", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('shadowed')")
+    (tmp_path / "g.py").write_text(
+        "import report, status, benchmark\ndef grid(baseline):\n    'Whose?'\n    "
+        "return [baseline.variant(report.NAME + status.NAME + benchmark.NAME, {}, dropout=0.1)]"
+    )
+    result = started("run_ablation", "--grid", "g.py", "--data", "sample", "--dry-run", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert b"reportstatusbenchmark" in result.stdout
+
+
+def test_a_dry_run_says_whose_code_it_calls_before_it_does(tmp_path):
+    (tmp_path / "net_c.py").write_text("raise RuntimeError('called')")
+    (tmp_path / "g.yaml").write_text("arms: [{name: a, factory: 'net_c:make'}]")
+    result = started("run_ablation", "--grid", "g.yaml", "--data", "sample", "--dry-run", folder=tmp_path)
+    assert result.stdout.decode().endswith(f"g.yaml calls net_c:make, in {tmp_path / 'net_c.py'}\n")
+    assert result.returncode == 2
+    assert b"called" in result.stderr
