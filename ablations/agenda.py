@@ -71,6 +71,6 @@ class Agenda:
 
     def release(self) -> None:
         """Gives back what is handed out: the study ends before its cells do."""
-        for planned in list(self.handed_out.values()):
-            self.close(planned)
-            self.waiting.append(planned)
+        self.waiting += self.handed_out.values()
+        self.handed_out.clear()
+        self.store.end_run()

@@ -154,7 +154,8 @@ def train(
             UserError(f"Ray Tune has ended unexpectedly ({last}); what is finished stays, and the same command goes on")
         )
     finally:
-        driver.agenda.release()
+        with contextlib.suppress(UserError):  # the results folder is gone, say, and why the study ends is known
+            driver.agenda.release()
     if stopper.error is not None:
         raise stopper.error
 

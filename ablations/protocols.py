@@ -1,5 +1,8 @@
 """Protocols: data, recipe and input size under one name. Imports pydantic only."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import PositiveInt
 
 from ablations.arm import Arm
@@ -31,6 +34,15 @@ class Protocol(Spec):
     """How the baseline is trained."""
     split: Split = Split()
     """How much of the data is used."""
+
+    def changed(
+        self, *, spec: Mapping[str, Any] = {}, recipe: Mapping[str, Any] = {}, split: Mapping[str, Any] = {}
+    ) -> "Protocol":
+        """The protocol with other fields: `PROTOCOLS["quick"].changed(recipe={"epochs": 10})`.
+
+        Raises: ValidationError: a field does not exist, or a value does not suit it.
+        """
+        return self.vary(spec=self.spec.vary(**spec), recipe=self.recipe.vary(**recipe), split=self.split.vary(**split))
 
     def baseline(self) -> Arm:
         """The arm that the others are compared with."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ablations import files
 from ablations.cli import known
 from ablations.display import display_for
 from ablations.grid_files import GridOfFile, is_grid_file, load_grid
@@ -114,7 +115,7 @@ class PreparedStudy:
         Raises: UserError: the results folder cannot be written, Ray does not start or has ended, or none of an arm's
             candidates could be trained.
         """
-        from ablations.study import Options, one_sentence_errors, run  # Ray, which a description does without
+        from ablations.study import Options, run  # Ray, which a description does without
 
         out = console or Console(highlight=False, force_jupyter=False)
         assert self.store is not None, "prepared to be described only"
@@ -129,7 +130,7 @@ class PreparedStudy:
             search_paths=self.search_paths,
         )
         plan, tuning = self.plan(), self.tuning()
-        with one_sentence_errors(self.store):
+        with files.one_sentence_errors(self.store.root):
             if tuning is not None:
                 outcome = run(tuning.plan, options, display_for(out))
                 # A value with which the loss became NaN is not chosen; other failures are to be mended first.

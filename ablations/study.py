@@ -1,10 +1,9 @@
 """Runs a study's missing cells."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ablations import files
 from ablations.agenda import Agenda
 from ablations.display import Display
 from ablations.driver import Driver
@@ -15,8 +14,6 @@ from ablations.plan import Plan, PlannedCell
 from ablations.record import Failure
 from ablations.resources import CpuPlan, Machine, cpu_plan, memory_cap, process_bytes, reserved_bytes
 from ablations.session import StopOnRequest, logged_to, signals_stop, started_ray, tune
-from ablations.store import Store
-from cnnkit.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
     assert plan.store is not None
     store = plan.store
     stopper = StopOnRequest()
-    with one_sentence_errors(store):
+    with files.one_sentence_errors(store.root):
         store.remove_left_overs()
         for sentence in store.set_damaged_aside(planned.cell.key for planned in plan.cells):
             display.line(sentence)
@@ -123,18 +120,6 @@ def _train(plan: Plan, missing: list[PlannedCell], options: Options, display: Di
     except KeyboardInterrupt:
         if not stopper.requested:
             raise
-
-
-@contextlib.contextmanager
-def one_sentence_errors(store: Store) -> Iterator[None]:
-    """Raises: UserError: in the place of what the disk says of the results folder."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {error.filename or store.root}: {error.strerror or error}; what is finished stays, and the same "
-            f"command goes on when this is mended"
-        ) from error
 
 
 @dataclass(frozen=True)

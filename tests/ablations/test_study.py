@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ablations import Settings, run_study
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import GRIDS
 from ablations.job import Advance, BeganAnew, Checkpoint, Job
@@ -190,3 +191,22 @@ def test_the_manifest_is_readable_json(tmp_path, sample):
     assert content["question"].startswith("How many blocks")
     assert SplitSizes.model_validate(content["split"]).train == 200
     assert plan.store.study(plan.study.name) == plan.study
+
+
+def test_a_python_call_runs_a_study_and_prints_plain_lines(tmp_path, sample, capsys):
+    def dropout(baseline):
+        """Does dropout matter?"""
+        return [baseline.variant(f"dropout {rate}", {"dropout": rate}, dropout=rate) for rate in (0.5, 0.0)]
+
+    outcome = run_study(
+        dropout, TINY, data=sample, results=tmp_path / "results", settings=Settings(seeds=1, keep_weights=False)
+    )
+    assert outcome.complete
+    assert not outcome.interrupted
+    assert outcome.failures == []
+    assert len(outcome.finished) == 2
+    assert (outcome.folder / "study.json").is_file()
+    assert not list(tmp_path.glob("results/cells/*/weights.safetensors"))
+    printed = capsys.readouterr()
+    assert "[2/2] dropout" in printed.out
+    assert printed.err == ""

@@ -1,14 +1,17 @@
 """What must survive: kills, interruptions, lost nodes, two studies at once, shards. Slow, since each starts Ray anew."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import threading
+import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +145,6 @@ def test_an_interrupted_study_says_how_to_go_on_and_leaves_nothing_behind(tmp_pa
     # PyTorch makes an empty cache folder of its own for each user, as in any program that uses it.
     assert [folder.name for folder in temporary.iterdir() if not folder.name.startswith("torchinductor_")] == []
     assert all(folder.name.isalnum() for folder in (root / "unfinished").iterdir())
-    assert list(root.glob("unfinished/*/claim.json")) == []
 
 
 def test_a_second_interrupt_stops_now(tmp_path):
@@ -217,58 +219,192 @@ def test_two_studies_at_once_share_the_cells(tmp_path):
     assert list((root / "unfinished").iterdir()) == []
 
 
-def test_a_study_on_two_nodes_completes_with_the_same_numbers_when_one_is_lost(undisturbed, tmp_path, sample):
-    from ray.cluster_utils import Cluster
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
-    from ablations.grids import GRIDS
-    from ablations.plan import make_plan
-    from ablations.protocols import PROTOCOLS
-    from ablations.resources import GIB, Machine
-    from ablations.store import Store
-    from ablations.study import Options
-    from ablations.study import run as run_study
 
-    protocol = PROTOCOLS["smoke"].vary(recipe=PROTOCOLS["smoke"].recipe.vary(epochs=8))
-    store = Store.open(tmp_path / "results", data=sample.fingerprint, data_description=sample.describe())
-    plan = make_plan(
-        GRIDS["batch_norm"],
-        "batch_norm",
-        protocol,
-        sample,
-        store,
-        seeds=range(3),
-        arguments=[],
-        now="2026-01-01T00:00:00",
-    )
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    lost = cluster.add_node(num_cpus=1)
+class Node(Started):
+    """A node of a Ray cluster, whose processes see an empty folder in the place of `hidden`."""
 
-    class Quiet:
-        lines: list[str] = []
+    def __init__(self, hidden: Path, *arguments: str, env: dict[str, str]) -> None:
+        ray = Path(sys.executable).with_name("ray")
+        start = f'mount -t tmpfs none {hidden} && exec {ray} start --num-cpus=1 --block "$@"'
+        super().__init__(["unshare", "-m", "sh", "-c", start, "sh", *arguments], env=env, start_new_session=True)
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *exception):
-            pass
-
-        def update(self, tally):
-            pass
-
-        def line(self, text):
-            self.lines.append(text)
-
-    def lose_a_node():
-        while not records(store.root):
+    def kill(self) -> None:
+        for _ in range(20):
+            family = self.family()
+            for process in family:
+                kill(process)
+            if not family:
+                return
             time.sleep(0.2)
-        cluster.remove_node(lost, allow_graceful=False)
 
-    thread = threading.Thread(target=lose_a_node)
-    thread.start()
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Two nodes of one core each, which do not see the results folder; the address, and what the driver needs."""
+    if subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("mount namespaces need root")
+    (tmp_path / "seen-by-the-driver").mkdir()
+    base = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    address = f"127.0.0.1:{free_port()}"
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    hidden = tmp_path / "seen-by-the-driver"
+    port = address.partition(":")[2]
+    head = Node(hidden, "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={base}", env=env)
+    other = None
     try:
-        outcome = run_study(plan, Options(Machine(cores=2, memory=8 * GIB), address=cluster.address), Quiet())
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", int(port)), timeout=1).close()
+                break
+            time.sleep(0.2)
+        time.sleep(3)
+        other = Node(hidden, f"--address={address}", env=env)
+        yield hidden / "results", address, env, other
     finally:
-        thread.join()
-        cluster.shutdown()
-    assert len(outcome.finished) == 6, Quiet.lines
-    assert_same(undisturbed, store.root)
+        for node in filter(None, (other, head)):
+            node.kill()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def test_nodes_that_do_not_see_the_results_folder_finish_a_study_and_a_lost_nodes_cell_goes_on_elsewhere(
+    cluster, tmp_path
+):
+    root, address, env, other = cluster
+    epochs = ["--recipe.epochs", "30"]
+    time.sleep(8)  # the second node joins
+    study = Started(arguments(root, *epochs, "--address", address, seeds=1), env=env)
+    while len(list(root.glob("unfinished/*/checkpoint.pt"))) < 2:
+        assert study.process.poll() is None, study.process.communicate()[0]
+        time.sleep(0.2)
+    other.kill()
+    lost = time.time()
+    output, _ = study.process.communicate(timeout=300)
+    assert study.process.returncode == 0, output
+    assert "Traceback" not in output
+    study.wait_until_gone()
+    run(tmp_path / "alone", *epochs, seeds=1)
+    assert_same(tmp_path / "alone", root)
+    again = [record for record in map(json.loads, records(root).values()) if began(record) > lost - 1]
+    assert len(again) == 1, "the cell of the lost node was handed out again"
+    ended = datetime.fromisoformat(again[0]["provenance"]["finished"]).timestamp()
+    assert ended - began(again[0]) < again[0]["train_seconds"], "and went on from its checkpoint"
+
+
+def began(record) -> float:
+    return datetime.fromisoformat(record["provenance"]["started"]).timestamp()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 3 MB, and a function that gives it more."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], check=False).returncode:
+        pytest.skip("mounting needs root")
+    yield disk, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_with_room_the_numbers_are_the_same(small_disk, tmp_path):
+    disk, resize = small_disk
+    study = Started(arguments(disk / "results", seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, errors = study.process.communicate(timeout=200)
+    assert study.process.returncode == 2
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert "No space left on device" in errors
+    study.wait_until_gone()
+    resize("300m")
+    run(disk / "results", seeds=1)
+    run(tmp_path / "roomy", seeds=1)
+    assert_same(disk / "results", tmp_path / "roomy")
+
+
+def test_a_results_folder_that_disappears_is_one_sentence(tmp_path):
+    root = tmp_path / "results"
+    study = Started(arguments(root, "--recipe.epochs", "60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        assert study.process.poll() is None
+        time.sleep(0.2)
+    root.rename(tmp_path / "elsewhere")
+    _, errors = study.process.communicate(timeout=120)
+    assert study.process.returncode == 2
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert str(root) in errors
+    study.wait_until_gone()
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_part_of_ray_that_dies_is_one_sentence_and_the_same_command_goes_on(part, tmp_path):
+    root = tmp_path / "results"
+    study = Started(arguments(root, "--recipe.epochs", "30", seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        assert study.process.poll() is None
+        time.sleep(0.2)
+    (process,) = [process for process, title in study.family().items() if Path(title.split("\0")[0]).name == part]
+    kill(process)
+    _, errors = study.process.communicate(timeout=120)
+    assert study.process.returncode == 2
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert f"Ray's {part} has ended" in errors
+    study.wait_until_gone()
+    run(root, "--recipe.epochs", "30", seeds=1)
+
+
+def handles_signals(process: int) -> bool:
+    """Whether a process has a handler for SIGTERM, as the scripts have before they import anything."""
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("after", [0, 0.2, 0.5, 1, 2, 3, 4.5, 6, 8, 11, "report", "page"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_ends_a_study_quietly(number, after, tmp_path):
+    root, temporary = tmp_path / "results", Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    command = arguments(root, "--split.train", "200", seeds=1)
+    study = Started(command, env={"TMPDIR": str(temporary)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not handles_signals(study.process.pid):
+        time.sleep(0.01)
+    if isinstance(after, str):
+        while len(records(root)) < 2 or (after == "page" and not list(root.glob("studies/*/report.*.unfinished"))):
+            time.sleep(0.01)
+    else:
+        time.sleep(after)
+    study.process.send_signal(number)
+    output, errors = study.process.communicate(timeout=120)
+    assert study.process.returncode == 130, (output, errors)
+    assert "Traceback" not in output + errors
+    assert len(errors.strip().splitlines()) <= 1, errors
+    assert "same command goes on" in output + errors
+    study.wait_until_gone()
+    assert [folder.name for folder in temporary.iterdir() if not folder.name.startswith("torchinductor_")] == []
+    assert list(root.glob("studies/*/*.unfinished")) == []
+    shutil.rmtree(temporary)
+
+
+def test_a_local_study_listens_on_this_machine_only_whatever_the_environment_says_of_ray(tmp_path):
+    root = tmp_path / "results"
+    long = tmp_path / ("t" * 40)
+    long.mkdir()
+    env = {"RAY_ADDRESS": "192.0.2.77:6379", "TMPDIR": str(long)}
+    study = Started(arguments(root, "--recipe.epochs", "60", seeds=1), env=env)
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        assert study.process.poll() is None, study.process.communicate()[0]
+        time.sleep(0.2)
+    family = study.family()
+    listening = [
+        line.split()[3]
+        for line in subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+        if any(f"pid={process}," in line for process in family)
+    ]
+    study.process.send_signal(signal.SIGINT)
+    study.process.communicate(timeout=60)
+    assert listening
+    assert all(where.startswith(("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")) for where in listening), listening
+    study.wait_until_gone()
