@@ -223,13 +223,19 @@ class Study(Stored):
 
 
 def seeds_added_after_looking(commands: Sequence[Command]) -> bool:
-    """Whether a command of a study asked for more seeds than any before it when there were finished cells to look at.
+    """Whether a command of a study asked for more seeds than any before it when there were finished cells to look at."""
+    return len(looks(commands)) > 1
+
+
+def looks(commands: Sequence[Command]) -> list[int]:
+    """Numbers of seeds at which results could be looked at before more were added, and the last one.
 
     Args: commands: in the order of their times.
     """
-    most = 0
-    for place, command in enumerate(commands):
-        if place and command.finished_before and command.seeds > most:
-            return True
-        most = max(most, command.seeds)
-    return False
+    seen: list[int] = []
+    for command in commands:
+        if not seen or (command.seeds > seen[-1] and command.finished_before):
+            seen.append(command.seeds)
+        else:
+            seen[-1] = max(seen[-1], command.seeds)
+    return seen

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ablations.units import counted
 from analysis.outcomes import Outcomes
-from analysis.statistics import PairedEffect, holm, paired_effect
+from analysis.statistics import PairedEffect, holm, paired_effect, paying_for_looks
 from analysis.verdicts import verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
@@ -25,10 +25,12 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     Columns: arm, is_baseline, changes, chosen, protocol, seeds (finished, with answers that can be used), parameters,
     parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels),
     validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
-    interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm), p_better, paired_seeds, verdict,
+    interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm, and as often as the study was looked
+    at), adjusted_equivalence_p (the same of two one-sided tests of the margin), p_better, paired_seeds, verdict,
     remark (on it), sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds),
     shared_device (whether trials ran side by side on one device, which lengthens the seconds), trained_on (devices and
-    precisions), diverged, damaged and unfinished (seeds that are left out). What is not known or cannot be computed is missing.
+    precisions), diverged, damaged and unfinished (seeds that are left out), looks (see `Outcomes.looks`). What is not known or
+    cannot be computed is missing.
 
     Args: margin: of equivalence, 0 to 1.
     """
@@ -36,7 +38,10 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     reference = known[known["is_baseline"]].iloc[0]
     diverged = known[known["status"] == "diverged"]["arm"].value_counts()
     effects = {arm: _effect(correct, arm, baseline) for arm in known["arm"].unique() if arm != baseline}
-    adjusted = dict(zip(effects, holm([math.nan if e is None else e.p_value for e in effects.values()]), strict=True))
+    differs = _corrected({arm: None if e is None else e.p_value for arm, e in effects.items()}, outcomes.looks)
+    equivalent = _corrected(
+        {arm: None if e is None else e.equivalence_p(margin) for arm, e in effects.items()}, outcomes.looks
+    )
     rows = []
     for arm, cells in known.groupby("arm", sort=False):
         first, finished = cells.iloc[0], cells["status"] == "finished"
@@ -60,7 +65,8 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "test_sd": _sd(done, "test_accuracy"),
             **_compared(
                 effects.get(str(arm)),
-                adjusted.get(str(arm), math.nan),
+                differs.get(str(arm), math.nan),
+                equivalent.get(str(arm), math.nan),
                 margin=margin,
                 diverged=int(diverged.get(arm, 0)),
                 baseline_diverged=int(diverged.get(baseline, 0)),
@@ -72,6 +78,7 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "diverged": int(diverged.get(arm, 0)),
             "damaged": int((cells["status"] == "damaged").sum() + finished.sum() - len(done)),
             "unfinished": int(cells["status"].isin(["missing", "running", "failed"]).sum()),
+            "looks": outcomes.looks,
         }
         row["sentence"] = _in_scope(row, first) if row["verdict"] else ""
         rows.append(row)
@@ -82,6 +89,12 @@ def _ratio(first: pd.Series, reference: pd.Series, what: str) -> float:
     """Of two counts; NaN where one of them is not known."""
     counts = first[what], reference[what]
     return math.nan if any(map(pd.isna, counts)) else float(counts[0] / counts[1])
+
+
+def _corrected(p_values: Mapping[str, float | None], looks: int) -> dict[str, float]:
+    """For the number of arms, and for that of looks."""
+    known = [math.nan if p is None else p for p in p_values.values()]
+    return dict(zip(p_values, holm(paying_for_looks(known, looks)).tolist(), strict=True))
 
 
 def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
@@ -113,13 +126,26 @@ def seed_differences(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def _compared(
-    effect: PairedEffect | None, adjusted_p: float, *, margin: float, diverged: int, baseline_diverged: int
+    effect: PairedEffect | None,
+    adjusted_p: float,
+    adjusted_equivalence_p: float,
+    *,
+    margin: float,
+    diverged: int,
+    baseline_diverged: int,
 ) -> dict[str, object]:
     if effect is None:
-        nothing = dict.fromkeys(("delta", "low", "high", "p_value", "adjusted_p", "p_better"), math.nan)
+        nothing = dict.fromkeys(
+            ("delta", "low", "high", "p_value", "adjusted_p", "adjusted_equivalence_p", "p_better"), math.nan
+        )
         return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
     judged = verdict(
-        effect, adjusted_p=adjusted_p, margin=margin, diverged=diverged, baseline_diverged=baseline_diverged
+        effect,
+        adjusted_p=adjusted_p,
+        adjusted_equivalence_p=adjusted_equivalence_p,
+        margin=margin,
+        diverged=diverged,
+        baseline_diverged=baseline_diverged,
     )
     return {
         "delta": effect.delta,
@@ -127,6 +153,7 @@ def _compared(
         "high": effect.high,
         "p_value": effect.p_value,
         "adjusted_p": adjusted_p,
+        "adjusted_equivalence_p": adjusted_equivalence_p,
         "p_better": effect.p_better,
         "paired_seeds": effect.n_seeds,
         "verdict": judged.kind,

@@ -179,7 +179,7 @@ def _augmentation(augmentation: Augmentation) -> str:
 
 def _pairing(outcomes: Outcomes) -> str:
     seeds = counted(len(outcomes.seeds), "seed")
-    added = " Seeds were added after first results had been seen." if outcomes.seeds_added_after_looking else ""
+    added = " Seeds were added after first results had been seen." if outcomes.looks > 1 else ""
     fields = sorted({field.replace("_", " ") for arm in outcomes.arms for field in arm.chosen})
     chosen = (
         f" For each arm, {' and '.join(fields)} was chosen by validation accuracy on a further seed." if fields else ""
@@ -202,10 +202,15 @@ def _test(outcomes: Outcomes, margin: float) -> str:
         "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with 95 % "
         "intervals for new seeds and new test images: the variance is that of a two-way random-effects model over seeds "
         "and images [searle1992variance], the quantile Cochran's weighted one [cochran1964approximate]. "
-        f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple] and called "
-        f"significant below 0.05; an arm is called equivalent where its 90 % interval lies within {100 * margin:g} "
-        f"percentage point{'' if margin == 0.01 else 's'}."
+        f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple]"
+        f"{_looked(outcomes.looks)} and called significant below 0.05; an arm is called equivalent where two one-sided tests, "
+        f"adjusted likewise, find it within {100 * margin:g} percentage point{'' if margin == 0.01 else 's'}. All of it holds if "
+        f"no seed behaves differently in kind: what befalls one seed in ten is not seen in three."
     )
+
+
+def _looked(looks: int) -> str:
+    return "" if looks == 1 else f", counted {looks} times for as many looks at results,"
 
 
 def _hardware(outcomes: Outcomes) -> str:

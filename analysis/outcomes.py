@@ -18,7 +18,7 @@ import pandas as pd
 
 from ablations.arm import Level
 from ablations.cell import SplitSizes
-from ablations.record import ArmEntry, Command, Part, Record, Study, seeds_added_after_looking
+from ablations.record import ArmEntry, Command, Part, Record, Study, looks
 from ablations.store import DamagedRecord, Store
 from ablations.text import printable
 from cnnkit.cost import Cost
@@ -240,16 +240,20 @@ class Outcomes:
         )
 
     @property
-    def seeds_added_after_looking(self) -> bool:
-        """Whether seeds were added when there were results to look at."""
-        return seeds_added_after_looking(self.study.commands)
+    def looks(self) -> int:
+        """How many times the study was, or could be, looked at: 1, and one more for each time that seeds were added when
+        there were results to look at.
+        """
+        return max(len(looks(self.study.commands)), 1)
 
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of how the study came about: sentences on each damaged record, and on added seeds."""
         notes = [cell.reason for cell in self.excluded if cell.status == "damaged"]
-        if self.seeds_added_after_looking:
-            notes.append("Seeds were added after results had been seen; p-values do not account for that.")
+        if self.looks > 1:
+            notes.append(
+                f"Seeds were added after results had been seen: p-values of the effects pay for {self.looks} looks."
+            )
         return notes
 
 

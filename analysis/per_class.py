@@ -30,10 +30,18 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from analysis.outcomes import Outcomes
-from analysis.statistics import SIGNIFICANT, PairedEffect, contrast_effect, holm, mcnemar, paired_effect
+from analysis.statistics import (
+    SIGNIFICANT,
+    PairedEffect,
+    benjamini_hochberg,
+    contrast_effect,
+    holm,
+    mcnemar,
+    paired_effect,
+)
 
 Measure = Literal["recall", "precision", "f1"]
 MEASURES: tuple[Measure, ...] = ("recall", "precision", "f1")
@@ -115,9 +123,8 @@ def class_table(outcomes: Outcomes) -> pd.DataFrame:
     0 to 1. An arm without a finished seed has no rows.
 
     The interval rests on the delta method (see the module). It is cut off at 0 and 1, beyond which the measure cannot
-    lie. It is NaN with one seed, and where nothing varies, as for a class that is never predicted: then nothing tells
-    how rare what was not seen is. Intervals of two arms that overlap say nothing about their difference, which is
-    paired: see `class_effects`.
+    lie. It is NaN with one seed, and for the precision of a class that is never predicted: nothing tells what it would
+    be. Intervals of two arms that overlap say nothing about their difference, which is paired: see `class_effects`.
     """
     about = [row for row in rows_of(outcomes) if row.kind != "difference"]
     rows = []
@@ -129,8 +136,8 @@ def class_table(outcomes: Outcomes) -> pd.DataFrame:
         for measure in MEASURES:
             for each in about:
                 values = own.values(each.weights, measure)
-                effect = contrast_effect(values, step=0)
-                varies = effect.standard_error > 0  # NaN with one seed
+                effect = contrast_effect(values, step=own.step(each.weights, measure))
+                known = own.step(each.weights, measure) > 0 and not effect.reason
                 rows.append(
                     {
                         "arm": arm.name,
@@ -140,8 +147,8 @@ def class_table(outcomes: Outcomes) -> pd.DataFrame:
                         "measure": measure,
                         "mean": effect.delta,
                         "sd": values.mean(axis=1).std(ddof=1) if len(cells) > 1 else np.nan,
-                        "low": max(effect.low, 0) if varies else np.nan,
-                        "high": min(effect.high, 1) if varies else np.nan,
+                        "low": max(effect.low, 0) if known else np.nan,
+                        "high": min(effect.high, 1) if known else np.nan,
                         "seeds": len(cells),
                     }
                 )
@@ -166,7 +173,8 @@ def class_effects(outcomes: Outcomes) -> pd.DataFrame:
         own, other = _Linearised(predicted, outcomes.labels, n), _Linearised(baseline, outcomes.labels, n)
         for measure in MEASURES:
             for each in about:
-                effect = contrast_effect(own.values(each.weights, measure) - other.values(each.weights, measure))
+                values = own.values(each.weights, measure) - other.values(each.weights, measure)
+                effect = contrast_effect(values, step=max(of.step(each.weights, measure) for of in (own, other)))
                 found = {**_interval(effect), "paired_seeds": len(seeds)}
                 rows.append({"arm": arm, "kind": each.kind, "class": each.name, "measure": measure, **found})
     table = pd.DataFrame(rows, columns=CLASS_EFFECTS)
@@ -183,12 +191,13 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
 
     Columns: arm, true_class, predicted_class, baseline_rate, arm_rate (share of the true class's test images that are
     predicted as the other, mean over the paired seeds), delta, low, high (their paired difference with its 95 % interval for
-    new seeds and new test images, not corrected for the number of tests; 0 to 1), p_value, adjusted_p (Holm, over all
-    pairs of all arms), paired_seeds. Right predictions are left out: they are recall, in `class_effects`.
+    new seeds and new test images, not corrected for the number of tests; 0 to 1), p_value, adjusted_p (Benjamini and
+    Hochberg, over all pairs of all arms), paired_seeds. Right predictions are left out: they are recall, in `class_effects`.
     Which arms have rows, and what is NaN with one seed, is as in `class_effects`.
 
-    With n classes there are n (n - 1) tests an arm, 90 with ten, which leave little power to each with few seeds: that a
-    confusion is not significant does not say that it has not changed.
+    With n classes there are n (n - 1) tests an arm, 90 with ten, and Holm's correction would find next to nothing with few
+    seeds. So the table is there to explore: of the confusions with adjusted_p below 0.05, one in twenty is expected to be
+    wrong. That a confusion is not among them does not say that it has not changed.
     """
     rows = []
     for arm, seeds, predicted, baseline in _pairs(outcomes):
@@ -211,7 +220,7 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
                     }
                 )
     table = pd.DataFrame(rows, columns=CONFUSIONS)
-    return table.assign(adjusted_p=holm(table["p_value"].to_numpy(float)))
+    return table.assign(adjusted_p=benjamini_hochberg(table["p_value"].to_numpy(float)))
 
 
 def gained_and_lost(confusions: pd.DataFrame, n: int = 3) -> pd.DataFrame:
@@ -285,6 +294,7 @@ class _Linearised:
         )  # of (seeds, images) in a table
         share = np.bincount(self.place.ravel(), minlength=len(predicted) * n * n).reshape(table) / len(labels)
         of_class = share.sum(axis=2)
+        self.share_predicted = share.sum(axis=1)
         self.taken_for = share / np.where(of_class, of_class, 1)[:, :, None]
         """Of the images of a class, how many are predicted as each class: (seeds, classes, predicted classes)."""
         self.parts = {measure: _parts(share, measure) for measure in MEASURES}
@@ -302,10 +312,22 @@ class _Linearised:
         of_pairs += (ratio @ weights)[:, None, None]
         if measure != "recall":
             return of_pairs.take(self.place)
-        used = weights[self.labels] != 0  # other images have no influence on a recall
+        used = self._used(weights)
         values = of_pairs.take(self.place[:, used])
         mean = values.mean(axis=1, keepdims=True)
         return mean + (values - mean) * used.mean()
+
+    def _used(self, weights: Float[np.ndarray, " classes"]) -> Bool[np.ndarray, " images"]:
+        return weights[self.labels] != 0  # other images have no influence on a recall
+
+    def step(self, weights: Float[np.ndarray, " classes"], measure: Measure) -> float:
+        """How far the value of an image moves that a network gets right instead of wrong, of the class to which that
+        matters most (see `contrast_effect`); 0 where no class with a weight is ever predicted.
+        """
+        _, right, _ = self.parts[measure]
+        possible = self.share_predicted > 0 if measure == "precision" else np.ones_like(right, dtype=bool)
+        moved = np.where(possible, np.abs(weights) * right, 0.0).max()
+        return float(moved * (self._used(weights).mean() if measure == "recall" else 1.0))
 
 
 def _parts(

@@ -1,6 +1,7 @@
 """Which tables a report has, and what each shows of the numbers."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
@@ -39,21 +40,23 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
 
     Args: frame: as `analysis.effects.effect_table`. title: of the study.
     """
+    looks = int(frame["looks"].max())
     columns = (
         ARM,
         SEEDS,
         Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
         Column("difference [95 %]", difference, priority=1),
-        P_HOLM,
+        P_HOLM if looks == 1 else replace(P_HOLM, header=f"p Holm, {looks} looks"),
         Column("verdict", lambda row: str(row["verdict"]), priority=1),
         Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
         Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
         Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds"), priority=5),
     )
+    paid = "" if looks == 1 else f", and counted {looks} times, once for each look at results before seeds were added"
     notes = (
         "Test accuracy: mean over seeds with standard deviation. Difference to the baseline in percentage points, paired by "
         "seed and test image, with a 95 % interval for new seeds and new test images that is not adjusted for the number of "
-        "arms; p adjusted by Holm's method. Head: share of the parameters that sits in the classifier. Blank: not known.",
+        f"arms; p adjusted by Holm's method{paid}. Head: share of the parameters that sits in the classifier. Blank: not known.",
     )
     return Table("effects", f"{title}{': ' if title else ''}differences to the baseline", frame, columns, notes)
 
@@ -213,11 +216,13 @@ def confusions(frame: pd.DataFrame) -> Table:
         Column("baseline %", lambda row: points(row["baseline_rate"]), priority=4),
         Column("arm %", lambda row: points(row["arm_rate"]), priority=4),
         PAIRED,
-        P_HOLM,
+        Column("p BH (exploratory)", lambda row: probability(row["adjusted_p"]), priority=2),
     )
     notes = (
         "True class → predicted class: share of the true class's test images, mean over the paired seeds. Of each arm the three "
-        "that rose most and the three that fell most, significant ones first. p is adjusted over all confusions of all arms.",
+        "that rose most and the three that fell most, significant ones first. Exploratory: p is adjusted over all confusions of "
+        "all arms by Benjamini and Hochberg's method, so that of those below 0.05 one in twenty is expected to be wrong. Confirm "
+        "what is found here on new seeds.",
     )
     return Table("confusions", "Confusions gained and lost", frame, columns, notes)
 

@@ -1,8 +1,10 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from ablations.record import Command
 from analysis import tables
 from analysis.effects import difference, effect_table, probability, remarks
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
@@ -105,3 +107,35 @@ def test_a_table_that_mixes_devices_or_precisions_says_so():
 @pytest.mark.parametrize(("p", "text"), [(0.0001, "<.001"), (0.0123, "0.012"), (0.5, "0.50"), (math.nan, "")])
 def test_p_values_have_two_digits(p, text):
     assert probability(p) == text
+
+
+def test_p_values_pay_for_looks_and_the_columns_head_says_so():
+    commands = [
+        Command(
+            time=f"2026-01-0{day}T00:00:00+00:00", arguments=["--seeds", str(seeds)], seeds=seeds, finished_before=had
+        )
+        for day, (seeds, had) in enumerate([(1, 0), (2, 5), (2, 10), (3, 10)], 1)
+    ]
+    depth = study({"base": [0.6, 0.62, 0.61], "a": [0.64, 0.66, 0.67], "b": [0.6, 0.63, 0.6]})
+    looked = dataclasses.replace(depth, study=dataclasses.replace(depth.study, commands=commands))
+    assert looked.looks == 3
+    once, thrice = effect_table(depth), effect_table(looked)
+    expected = holm(np.minimum(3 * once["p_value"].to_numpy(float), 1))
+    assert thrice["adjusted_p"].to_numpy(float) == pytest.approx(expected, nan_ok=True)
+    assert (thrice["low"].dropna() == once["low"].dropna()).all()
+    heads = [column.header for column in tables.effects(thrice).columns]
+    assert "p Holm, 3 looks" in heads
+    assert "p Holm" in [column.header for column in tables.effects(once).columns]
+    assert "3 looks" in " ".join(looked.remarks)
+
+
+def test_equivalence_is_corrected_for_the_number_of_arms():
+    depth = study({"base": [0.6, 0.62, 0.61], "a": [0.64, 0.66, 0.67], "b": [0.6, 0.63, 0.6]})
+    table = effect_table(depth, margin=0.2).dropna(subset=["p_value"])
+    own = [
+        paired_effect(
+            np.stack(list(depth.correct[arm].values())), np.stack(list(depth.correct[depth.baseline.name].values()))
+        ).equivalence_p(0.2)
+        for arm in table["arm"]
+    ]
+    assert table["adjusted_equivalence_p"].tolist() == pytest.approx(holm(own).tolist())
