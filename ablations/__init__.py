@@ -1,18 +1,29 @@
-"""Ablations: arms and grids, the cells that they consist of, their records, and the study that trains them."""
+"""Ablations: arms and grids, the cells that they consist of, their records, and the study that trains them.
+
+The names that need torch and Ray are imported when they are first used.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ablations.networks import load_network
     from ablations.running import PreparedStudy, Settings, prepare_study, run_study
     from ablations.study import Outcome
 
-__all__ = ["Outcome", "PreparedStudy", "Settings", "prepare_study", "run_study"]
+__all__ = ["Outcome", "PreparedStudy", "Settings", "load_network", "prepare_study", "run_study"]
+
+_LAZY = {
+    "Outcome": "ablations.study",
+    "PreparedStudy": "ablations.running",
+    "Settings": "ablations.running",
+    "load_network": "ablations.networks",
+    "prepare_study": "ablations.running",
+    "run_study": "ablations.running",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch and Ray is imported when it is asked for."""
-    if name not in __all__:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "ablations.study" if name == "Outcome" else "ablations.running"
-    return getattr(import_module(module), name)
+    return getattr(import_module(_LAZY[name]), name)

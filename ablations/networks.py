@@ -1,0 +1,84 @@
+"""A trained network of a study, with the weights that its record keeps.
+
+Whoever only reads a study needs none of this. It is the one way of reading that builds a network, and so imports and
+calls the factory that the manifest names where that is code of the user's own: load networks of studies that you trust.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import nn
+
+from ablations.record import ArmEntry
+from ablations.store import DamagedRecord, Store
+from cnnkit.errors import UserError
+from cnnkit.model import build
+from cnnkit.search_paths import add_search_paths
+from cnnkit.sources import source_of
+from cnnkit.spec import ConvNetSpec, ModuleSpec, one_sentence
+from cnnkit.weights import from_bytes
+
+
+def load_network(
+    root: Path | str, study: str, arm: str, seed: int, *, search_paths: Sequence[Path | str] = ()
+) -> tuple[nn.Module, ArmEntry]:
+    """The network of a finished cell as its last epoch left it, on the CPU and in eval mode, and what its arm is.
+
+        network, arm = load_network("results", "depth-quick", "6 blocks", seed=0)
+
+    A network of the user's own is built by their code, which is imported and called for it. A warning says so where that
+    code has changed since the cell was trained.
+
+    Args: root: the results folder. study: the study's name, as its folder is called. search_paths: folders of the user's own
+        modules.
+    Raises: UserError: there is no such study, arm or seed; the cell is not finished, is damaged or kept no weights; or the
+        network cannot be built.
+    """
+    store = Store(Path(root))
+    manifest = store.study(study)
+    if manifest is None:
+        raise UserError(f"{root} has no study {study!r}; it has {', '.join(store.studies()) or 'none'}")
+    entry = next((entry for entry in manifest.arms if entry.name == arm), None)
+    if entry is None:
+        raise UserError(f"study {study} has no arm {arm!r}; it has {', '.join(entry.name for entry in manifest.arms)}")
+    key = next((cell.key for cell in manifest.cells if (cell.arm, cell.seed) == (arm, seed)), None)
+    if key is None:
+        seeds = sorted(cell.seed for cell in manifest.cells if cell.arm == arm)
+        raise UserError(f"study {study} has no seed {seed} of {arm!r}; it has {', '.join(map(str, seeds)) or 'none'}")
+    weights = _weights(store, key, f"{arm}, seed {seed}")
+    add_search_paths([str(Path(path).resolve()) for path in search_paths])
+    network = build(_spec(entry))
+    from_bytes(network, weights)
+    return network.eval(), entry
+
+
+def _weights(store: Store, key: str, name: str) -> bytes:
+    if not store.is_finished(key):
+        raise UserError(f"{name} is not finished; run the study's command again")
+    try:
+        record = store.read(key)
+        if "weights.safetensors" not in record.files or not (store.cell_folder(key) / "weights.safetensors").exists():
+            raise UserError(f"{name} has no weights: they were not kept, or have been pruned since")
+        return store.weights(record)
+    except DamagedRecord as error:
+        raise UserError(f"{error}; run the study's command again, which trains the cell anew") from error
+
+
+def _spec(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
+    try:
+        if "factory" not in arm.spec:
+            return ConvNetSpec.model_validate(arm.spec)
+        spec = ModuleSpec.model_validate(arm.spec)
+    except ValidationError as error:
+        raise UserError(
+            f"arm {arm.name!r} is not a network that this version can build: {one_sentence(error)}"
+        ) from error
+    if source_of(spec) != spec.source:
+        warnings.warn(
+            f"the code of {spec.factory} is not the code that arm {arm.name!r} was trained with; what it computes may differ",
+            stacklevel=3,
+        )
+        return spec.vary(source="")  # which `build` would refuse
+    return spec
