@@ -75,11 +75,16 @@ def _corrected(p: float, adjusted: float) -> float:
 def _open(effect: PairedEffect, thresholds: Thresholds) -> Verdict:
     """What would settle what is not settled."""
     if not can_be_settled(effect, thresholds):
-        images = "clusters of images" if effect.clustered else "images"
-        remark = (
-            f"cannot be settled on this test set, whose {effect.n_images:,} {images} leave "
-            f"±{100 * image_half_width(effect):.2f} points however many seeds are trained"
-        )
+        images = f"{effect.n_images:,} {'clusters of images' if effect.clustered else 'images'}"
+        left = image_half_width(effect)
+        if abs(effect.delta) + left < thresholds.margin:
+            of_margin = f"{thresholds.margin * effect.n_images:.3g}"
+            remark = f"cannot be settled on this test set, of whose {images} the margin is {of_margin}"
+        else:
+            remark = (
+                f"cannot be settled on this test set, whose {images} leave ±{100 * left:.2f} points however many seeds "
+                "are trained"
+            )
         return Verdict("inconclusive", None, remark)
     seeds = further_seeds(effect, thresholds)
     if seeds.even is None:

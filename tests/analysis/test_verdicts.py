@@ -101,6 +101,12 @@ def test_a_plan_knows_its_limits():
     assert "to more than 30 further seeds would settle it" in perhaps.remark
 
 
+def test_a_test_set_of_which_the_margin_is_two_images_settles_no_equivalence():
+    found = verdict(contrast_effect(np.zeros((3, 200))), adjusted_p=1.0)
+    assert (found.kind, found.further_seeds) == ("inconclusive", None)
+    assert found.remark == "cannot be settled on this test set, of whose 200 images the margin is 2"
+
+
 def test_an_arm_with_diverged_seeds_is_never_better_or_equivalent():
     better = verdict(additive(0.03, seed_sd=0.001), adjusted_p=0.001, diverged=1)
     assert better.kind == "inconclusive"
