@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from ablations.agenda import Agenda
 from ablations.checkpoints import DamagedCheckpoint
@@ -35,6 +36,9 @@ class Driver:
         self.tally = Tally(
             total=len(plan.cells), finished=len(plan.cells) - len(plan.missing), waiting=list(agenda.waiting)
         )
+        # A disk may take seconds for a checkpoint, and a trial's next step waits until its news are dealt with.
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._being_written: dict[str, Future[None]] = {}
         self._renewed = time.monotonic()
         self._said_that_it_waits = False
 
@@ -62,6 +66,7 @@ class Driver:
         return planned, job, self._checkpoint(planned)
 
     def _checkpoint(self, planned: PlannedCell) -> bytes | None:
+        self._wait_for_checkpoint(planned.cell.key)
         try:
             return self.store.read_checkpoint(planned.cell.key)
         except DamagedCheckpoint as error:
@@ -80,10 +85,12 @@ class Driver:
             case Advance():
                 self.tally.running[key] = Running(planned, news.progress, news.epoch, news.validation_accuracy)
             case Checkpoint():
-                self.store.write_checkpoint(key, news.state)
+                self._wait_for_checkpoint(key)
+                self._being_written[key] = self._writer.submit(self.store.write_checkpoint, key, news.state)
             case BeganAnew():
                 self.display.line(f"{planned.name}: {news.reason}; the cell starts anew")
             case CellResult():
+                self._wait_for_checkpoint(key)
                 record = self.store.write(news)
                 self._end(planned, f"{self._accuracies(planned, record)}, {_seconds(record)}", failed=False)
         self.renew()
@@ -126,6 +133,16 @@ class Driver:
         if time.monotonic() - self._renewed > SIGN_OF_LIFE_SECONDS:
             self._renewed = time.monotonic()
             self.agenda.touch()
+
+    def _wait_for_checkpoint(self, key: str) -> None:
+        """Until the cell's newest checkpoint is on the disk, or the disk has refused it."""
+        if key in self._being_written:
+            self._being_written.pop(key).result()
+
+    def close(self) -> None:
+        """Gives back what is handed out: the study ends, before its cells perhaps."""
+        self._writer.shutdown()
+        self.agenda.release()
 
     def _end(self, planned: PlannedCell, text: str, *, failed: bool) -> None:
         self.agenda.close(planned)

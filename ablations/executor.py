@@ -155,7 +155,7 @@ def train(
         )
     finally:
         with contextlib.suppress(UserError):  # the results folder is gone, say, and why the study ends is known
-            driver.agenda.release()
+            driver.close()
     if stopper.error is not None:
         raise stopper.error
 

@@ -1,5 +1,6 @@
 """Which cell next, and what is kept of what runs say: without Ray."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from ablations.protocols import PROTOCOLS, Split
 from ablations.store import Store
 from ablations.trial import result_of
 from cnnkit import BASELINE, Recipe
+from cnnkit.errors import UserError
 
 TINY = PROTOCOLS["smoke"].vary(
     spec=BASELINE.vary(image_size=64, hidden_width=16, widths=(8, 16)),
@@ -147,5 +149,23 @@ def test_a_cell_from_which_a_value_is_chosen_shows_no_test_accuracy(plan, result
 def test_an_ended_study_holds_no_claim(plan):
     driver = driver_of(plan)
     handed_out = [driver.next_job()[0] for _ in range(2)]
-    driver.agenda.release()
+    driver.close()
     assert not any(Store(plan.store.root).is_claimed(planned.cell.key) for planned in handed_out)
+
+
+def test_a_slow_disk_does_not_hold_up_who_trains_and_what_it_refuses_is_heard(plan, monkeypatch):
+    driver = driver_of(plan)
+    planned, *_ = driver.next_job()
+    disk = threading.Event()
+
+    def refuse(key, state):
+        disk.wait(10)
+        raise UserError("No space left on device")
+
+    monkeypatch.setattr(plan.store, "write_checkpoint", refuse)
+    driver.hear(planned, Checkpoint(1, b"after one epoch"))
+    driver.hear(planned, Advance(2, 0.5, None))
+    disk.set()
+    with pytest.raises(UserError, match="No space left"):
+        driver.hear(planned, Checkpoint(2, b"after two epochs"))
+    driver.close()
