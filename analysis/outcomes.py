@@ -8,7 +8,7 @@ is not there.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -173,6 +173,23 @@ class Outcomes:
         """The arm that the others are compared with."""
         return next(arm for arm in self.arms if arm.is_baseline)
 
+    def against(self, name: str) -> Self:
+        """The same outcomes with another arm in the baseline's place: what every table and figure then compares with.
+
+        Raises: UserError: no arm is called so.
+        """
+        reference = next((arm for arm in self.arms if arm.name == name), None)
+        if reference is None:
+            raise UserError(f"no arm is called {name!r}; there are {', '.join(arm.name for arm in self.arms)}")
+        arms = {
+            arm.name: replace(arm, is_baseline=arm.name == name, changes=_beside(arm, reference)) for arm in self.arms
+        }
+        cells = self.cells.assign(
+            is_baseline=self.cells["arm"] == name,
+            changes=[in_words(arms[arm].changes) for arm in self.cells["arm"]],
+        )
+        return replace(self, arms=tuple(arms.values()), cells=cells)
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """Every seed that an arm of the study has, whether its cell is finished or not."""
@@ -255,6 +272,22 @@ class Outcomes:
                 f"Seeds were added after results had been seen: p-values of the effects pay for {self.looks} looks."
             )
         return notes
+
+
+def _beside(arm: StudiedArm, reference: StudiedArm) -> dict[str, Any]:
+    """Fields in which an arm differs from another one, with its values, as far as both are known."""
+    fields = dict.fromkeys([*arm.changes, *reference.changes])
+    own, its = ({name: _value(each, name) for name in fields} for each in (arm, reference))
+    return {name: own[name] for name in fields if own[name] != its[name] and own[name] is not None}
+
+
+def _value(arm: StudiedArm, name: str) -> Any:
+    """Of a field of the network or of the recipe, such as widths or augmentation.flip; None where it is not known."""
+    if name in arm.changes:
+        return arm.changes[name]
+    group, _, inner = name.rpartition(".")
+    values = {**arm.recipe, **arm.spec}
+    return (values.get(group) or {}).get(inner) if group else values.get(inner)
 
 
 def in_words(changes: Mapping[str, Any]) -> str:

@@ -58,7 +58,8 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
         "seed and test image, with a 95 % interval for new seeds and new test images that is not adjusted for the number of "
         f"arms; p adjusted by Holm's method{paid}. Head: share of the parameters that sits in the classifier. Blank: not known.",
     )
-    return Table("effects", f"{title}{': ' if title else ''}differences to the baseline", frame, columns, notes)
+    baseline = frame.loc[frame["is_baseline"], "arm"].iloc[0]
+    return Table("effects", f"{title}{': ' if title else ''}each arm minus {baseline}", frame, columns, notes)
 
 
 def arms(frame: pd.DataFrame, *, title: str = "") -> Table:

@@ -2,6 +2,7 @@
 
     python experiments/report.py results/studies/depth-quick
     python experiments/report.py results/studies/depth-quick --margin 0.5 --out depth-report
+    python experiments/report.py results/studies/residual-quick --against "2 convolutions" --out against-2-convolutions
 
 STUDY is a study's folder, or a results folder that holds one study. Reads only what the study left behind, and trains
 nothing; about 10 seconds. Safe while the study runs: cells that are not finished are named and left out. `run_ablation.py`
@@ -33,6 +34,8 @@ class Arguments:
     """A folder for the report, made or replaced; STUDY/report by default."""
     margin: float = 100 * MARGIN
     """Differences within so many percentage points count as equivalent."""
+    against: str | None = None
+    """An arm that all others are compared with, in the baseline's place; needs --out."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,6 +43,10 @@ def main(arguments: Sequence[str]) -> int:
     args = parse(Arguments, arguments, description=__doc__)
     margin = share_of_points("--margin", args.margin)
     outcomes = Outcomes.from_store(args.study)
+    if args.against is not None:
+        if args.out is None:
+            raise UserError("--against writes another report than the study's own; give it a folder with --out")
+        outcomes = outcomes.against(args.against)
     assert outcomes.study.folder is not None  # it lies in a results folder
     folder = outcomes.study.folder / report.FOLDER if args.out is None else args.out.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / report.PAGE).is_file())):

@@ -17,6 +17,7 @@ from ablations.plan import make_plan
 from ablations.protocols import PROTOCOLS
 from ablations.store import Store
 from analysis import figures, report, tables
+from analysis.effects import effect_table
 from analysis.outcomes import Answers, Outcomes, StudiedArm, _answers, cell_table, in_words
 from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
@@ -226,3 +227,25 @@ def test_of_many_classes_the_figure_shows_those_that_change_most_and_says_so():
     change = (recall["other"] - recall["plain"]).groupby("class").mean().abs()
     assert change[shown].min() >= change.drop(shown).max()
     assert any("of 100 classes that change most" in text.get_text().replace("\n", " ") for text in ax.texts)
+
+
+@pytest.fixture(scope="module")
+def depth() -> Outcomes:
+    return Outcomes.from_store(TESTS / "data" / "results", "depth-smoke")
+
+
+def test_against_another_arm_every_difference_is_the_other_way_round(depth):
+    own, other = effect_table(depth).set_index("arm"), effect_table(depth.against("2 blocks")).set_index("arm")
+    baseline = depth.baseline.name
+    assert depth.against("2 blocks").baseline.name == "2 blocks"
+    assert other.loc[baseline, "delta"] == pytest.approx(-own.loc["2 blocks", "delta"])
+    assert other.loc[baseline, "p_value"] == pytest.approx(own.loc["2 blocks", "p_value"])
+    assert other.loc[baseline, "changes"] == "widths 32, 64, 128, 256"
+    assert other["is_baseline"].sum() == 1
+    assert tables.effects(other.reset_index()).caption == "each arm minus 2 blocks"
+    assert effect_table(depth.against("2 blocks").against(baseline)).equals(effect_table(depth))
+
+
+def test_an_arm_that_is_not_there_is_named_with_those_that_are(depth):
+    with pytest.raises(UserError, match="no arm is called '7 blocks'; there are 2 blocks, 3 blocks"):
+        depth.against("7 blocks")
