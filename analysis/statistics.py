@@ -480,7 +480,9 @@ def paying_for_looks(p_values: Sequence[float] | Float[np.ndarray, " tests"], lo
     """P-values that stay valid where the same question was tested at each of several numbers of seeds.
 
     That any of the looks errs is at most as likely as the sum of their chances (Bonferroni), so each p-value counts as
-    many times as there were looks. Whoever means to look more than once plans it and pays less: `analysis.sequential`.
+    many times as there were looks. It repairs what can be repaired afterwards: whoever adds seeds until something is
+    significant had a first look that nobody made them pay for, and errs in up to 8 % of studies instead of 19 %
+    (`experiments/simulate_sequential.py`). Whoever plans looks errs in at most 5 % and pays less: `analysis.sequential`.
 
     Args: looks: how many times results were seen, this one among them.
     """
