@@ -12,8 +12,10 @@ from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec, ModuleSpec, Spec
 
 LONGEST_NAME = 200  # characters
+NOT_SHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of characters that are obeyed and not seen: controls, marks of direction, surrogates, line breaks."""
 JOINERS = frozenset("\u200c\u200d")
-"""What some scripts and emoji need between their letters, though it cannot be seen."""
+"""Part of the spelling of Persian and of Indian scripts, and of many emoji."""
 
 
 def shown(text: str) -> str:
@@ -22,10 +24,10 @@ def shown(text: str) -> str:
     Raises: ValueError: nothing of it can be seen, or something in it would disturb what stands beside it.
     """
     text = unicodedata.normalize("NFC", text).strip()
-    hidden = next((char for char in text if not char.isprintable() and char not in JOINERS), None)
+    hidden = next((char for char in text if unicodedata.category(char) in NOT_SHOWN and char not in JOINERS), None)
     if hidden is not None:
         raise ValueError(f"character U+{ord(hidden):04X} cannot be shown in a table")
-    if not any(unicodedata.category(char)[0] in "LNPS" for char in text):
+    if all(char in JOINERS or unicodedata.category(char)[0] in "ZM" for char in text):
         raise ValueError("a name needs something that can be seen")
     return text
 

@@ -27,7 +27,6 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,8 +48,8 @@ FIELDS = (
 )
 
 
-class GridOfFile:
-    """A grid that a file describes: called with the baseline, it gives the arms. Its docstring is the question."""
+class OwnGrid:
+    """A grid of the user's own: called with the baseline, it gives the arms. Its docstring is the question."""
 
     def __init__(self, question: str, arms: Callable[[Arm], list[Arm]], factories: Sequence[str] = ()) -> None:
         """`factories`: networks of the user's own that a YAML file names, as MODULE:FUNCTION."""
@@ -73,7 +72,7 @@ def is_grid_file(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def load_grid(file: Path) -> GridOfFile:
+def load_grid(file: Path) -> OwnGrid:
     """The grid that `file` describes; its docstring is the question. Modules beside it are found from now on.
 
     Raises: UserError: the file is missing or malformed.
@@ -91,38 +90,47 @@ def load_grid(file: Path) -> GridOfFile:
     return _python_grid(file) if file.suffix.lower() == ".py" else _yaml_grid(file)
 
 
-def _question(file: Path, text: object) -> str:
-    """`text` in one line that disturbs no terminal; what the file is called where it says nothing."""
+def _question(otherwise: str, text: object) -> str:
+    """`text` in one line that disturbs no terminal, or another where it says nothing."""
     words = " ".join(str(text or "").split())
-    return "".join(char for char in words if char.isprintable()) or f"The grid of {file.name}"
+    return "".join(char for char in words if char.isprintable()) or otherwise
 
 
 # -- Python
 
 
-def _python_grid(file: Path) -> GridOfFile:
+def _python_grid(file: Path) -> OwnGrid:
     name = f"grid_{file.stem}_{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=6).hexdigest()}"
     with _users_code(f"{file} cannot be imported"):
         module = load_file(name, file)
     function = getattr(module, "grid", None)
     if not callable(function):
         raise UserError(f"{file} defines no function `grid(baseline)` that returns the arms")
+    question = _first_line(function) or _first_line(module)
+    return OwnGrid(_question(f"The grid of {file.name}", question), _checked(function, f"{file}: grid(baseline)"))
 
+
+def grid_of(function: Callable[[Arm], object], name: str) -> OwnGrid:
+    """A grid that is given as a function, what it returns checked."""
+    return OwnGrid(_question(f"The grid {name}", _first_line(function)), _checked(function, f"grid {name}"))
+
+
+def _checked(function: Callable[[Arm], object], what: str) -> Callable[[Arm], list[Arm]]:
     def arms(baseline: Arm) -> list[Arm]:
-        with _users_code(f"{file}: grid(baseline) failed"):
+        with _users_code(f"{what} failed"):
             made = function(baseline)
             if isinstance(made, Iterator):
                 made = list(itertools.islice(made, MOST_ARMS + 1))
         if not isinstance(made, list | tuple):
-            raise UserError(f"{file}: grid(baseline) must return a list of arms, got {type(made).__name__}")
-        _check_number(file, len(made))
+            raise UserError(f"{what} must return a list of arms, got {type(made).__name__}")
+        _check_number(what, len(made))
         for arm in made:
             if not isinstance(arm, Arm):
-                raise UserError(f"{file}: grid(baseline) must return a list of arms, got {type(arm).__name__} in it")
+                raise UserError(f"{what} must return a list of arms, got {type(arm).__name__} in it")
         # Copies of arms that were changed by hand are checked, too.
         return [Arm.model_validate(arm.model_dump(warnings=False)) for arm in made]
 
-    return GridOfFile(_question(file, _first_line(function, module)), arms)
+    return arms
 
 
 @contextlib.contextmanager
@@ -138,20 +146,18 @@ def _users_code(what: str) -> Iterator[None]:
         raise UserError(f"{what}: {brief(error)}") from error
 
 
-def _first_line(function: object, module: ModuleType) -> str:
-    """Of the grid's docstring, or else the file's."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    for text in (function.__doc__, module.__doc__):
-        if isinstance(text, str) and text.strip():
-            return text.strip().splitlines()[0]
-    return ""
+def _first_line(value: object) -> str:
+    """Of the docstring of a function or a module."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    text = value.__doc__
+    return text.strip().splitlines()[0] if isinstance(text, str) and text.strip() else ""
 
 
 # -- YAML
 
 
-def _yaml_grid(file: Path) -> GridOfFile:
+def _yaml_grid(file: Path) -> OwnGrid:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: expected sections question, cross, pairs, arms, got {_kind(content)}")
@@ -188,7 +194,7 @@ def _yaml_grid(file: Path) -> GridOfFile:
 
     networks = [network for _, fields in singles if isinstance(network := fields.get("factory"), str)]
     factories = [network for network in dict.fromkeys(networks) if ":" in network]
-    return GridOfFile(_question(file, content.get("question")), arms, factories)
+    return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), arms, factories)
 
 
 def _list(file: Path, arms: object) -> list[Any]:
@@ -209,9 +215,9 @@ def _single(file: Path, number: int, arm: object) -> tuple[str, dict[str, Any]]:
     return name, {field: value for field, value in arm.items() if field != "name"}
 
 
-def _check_number(file: Path, arms: int) -> None:
+def _check_number(what: object, arms: int) -> None:
     if arms > MOST_ARMS:
-        raise UserError(f"{file}: {arms:,} arms, and a study takes at most {MOST_ARMS:,}; give fewer levels")
+        raise UserError(f"{what}: {arms:,} arms, and a study takes at most {MOST_ARMS:,}; give fewer levels")
 
 
 def _kind(value: object) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 from ablations import files
 from ablations.cli import known
 from ablations.display import display_for
-from ablations.grid_files import GridOfFile, is_grid_file, load_grid
+from ablations.grid_files import OwnGrid, grid_of, is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
 from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
@@ -175,7 +175,7 @@ def prepare_study(
     paths = search_paths(grid)
     add_search_paths(paths)
     function, name = find_grid(grid)
-    if out is not None and isinstance(function, GridOfFile):
+    if out is not None and isinstance(function, OwnGrid):
         for factory in function.code:
             out.print(f"{grid} calls {factory}", markup=False, soft_wrap=True)
     arms_for(function, name, protocol)  # what cannot be built is refused before anything is loaded or written
@@ -213,7 +213,8 @@ def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:
     Raises: UserError: there is no such grid, or its file is wrong.
     """
     if not isinstance(grid, str | Path):
-        return grid, getattr(grid, "__name__", type(grid).__name__)
+        name = getattr(grid, "__name__", type(grid).__name__)
+        return grid_of(grid, name), name
     if is_grid_file(str(grid)):
         return load_grid(Path(grid)), Path(grid).stem
     return GRIDS[known("grid", str(grid), list(GRIDS))], str(grid)

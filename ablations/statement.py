@@ -97,7 +97,7 @@ def statement(
             f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
         ),
         ("data", study.data.text + ("" if plan.data.source == "sample" else f", from {plan.data.path}")),
-        *_warnings(plan),
+        *_warnings(plan, machine),
         ("machine", where),
         ("time", time),
         ("disk", size(expected_bytes(missing), "B")),
@@ -107,13 +107,24 @@ def statement(
     ]
 
 
-def _warnings(plan: Plan) -> list[tuple[str, str]]:
-    """What is wrong with the data, where something is."""
-    if not plan.data.warning:
-        return []
-    return [
-        ("WARNING", f"{plan.data.warning}: accuracies on them say little about new images; remove them from --data")
-    ]
+def _warnings(plan: Plan, machine: Machine) -> list[tuple[str, str]]:
+    """What is wrong with the data, and which arms are too large for the machine."""
+    sentences = []
+    if plan.data.warning:
+        sentences.append(
+            f"{plan.data.warning}: accuracies on them say little about new images; remove them from --data"
+        )
+    memory = machine.gpu_memory if machine.gpus else machine.memory
+    needs = {arm.name: training_bytes(arm.spec, arm.recipe) for arm in plan.arms}
+    large = {name: need for name, need in needs.items() if memory and need > memory}
+    if large:
+        name, need = max(large.items(), key=lambda item: item[1])
+        others = f" and {len(large) - 1} more arms" if len(large) > 1 else ""
+        where = "a GPU" if machine.gpus else "this machine"
+        sentences.append(
+            f"{name}{others} needs up to {size(need, 'B')} in training, and {where} has {size(memory, 'B')}"
+        )
+    return [("WARNING", sentence) for sentence in sentences]
 
 
 ARMS = (

@@ -11,10 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-NOT_SHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of characters that are obeyed and not seen: controls, marks of direction, surrogates, line breaks."""
-JOINERS = "\u200c\u200d"
-"""Part of the spelling of Persian and of Indian scripts."""
+from ablations.arm import JOINERS, NOT_SHOWN
+
 GAP = 2
 NAME_PART = 0.4
 """Of a line, what a text may fill before it is wrapped so that others have room."""

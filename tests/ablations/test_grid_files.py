@@ -114,6 +114,7 @@ BAD_YAML = [
     ("arms: [{name: true, dropout: 0.1}]", "arm 1: a name must be text, got True"),
     ("arms: [{name: '', dropout: 0.1}]", "something that can be seen"),
     ("arms: [{name: ' ', dropout: 0.1}]", "something that can be seen"),
+    ('arms: [{name: "\\u0301\\u200d", dropout: 0.1}]', "something that can be seen"),
     ('arms: [{name: "a\\tb", dropout: 0.1}]', "U+0009"),
     ('arms: [{name: "\\e[31mred", dropout: 0.1}]', "U+001B"),
     ('arms: [{name: "\\u202egnorw", dropout: 0.1}]', "U+202E"),
@@ -236,7 +237,21 @@ def test_a_malformed_python_grid_is_refused_in_one_sentence(tmp_path, text, word
     assert "\n" not in str(caught.value)
 
 
-NAMES = ["规模", "🦋", "👨‍👩‍👧", "שלום עולם", "a, b", 'the "best"', "$x_1$", "50 %", "a|b", "<b>", "=1+1"]
+NAMES = [
+    "规模",
+    "🦋",
+    "👨‍👩‍👧",
+    "שלום עולם",
+    "a, b",
+    'the "best"',
+    "$x_1$",
+    "50 %",
+    "a|b",
+    "<b>",
+    "=1+1",
+    "\U0001fae9",
+    "a\u00a0b",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
