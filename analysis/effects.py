@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from ablations.units import counted
 from analysis.outcomes import Outcomes
-from analysis.statistics import PairedEffect, holm, paired_effect, paying_for_looks
+from analysis.statistics import PairedEffect, holm, holm_levels, paired_effect, paying_for_looks
 from analysis.verdicts import verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
@@ -26,11 +27,17 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels),
     validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
     interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm, and as often as the study was looked
-    at), adjusted_equivalence_p (the same of two one-sided tests of the margin), p_better, paired_seeds, verdict,
-    remark (on it), sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds),
-    shared_device (whether trials ran side by side on one device, which lengthens the seconds), trained_on (devices and
-    precisions), diverged, damaged and unfinished (seeds that are left out), looks (see `Outcomes.looks`). What is not known or
-    cannot be computed is missing.
+    at), adjusted_equivalence_p (the same of two one-sided tests of the margin), shown_low, shown_high, shown_level (the
+    interval of the test behind the verdict, which is the one that people see), p_better, paired_seeds, verdict, remark (on
+    it), sentence (the verdict with its scope), seconds (mean of a trial), gpu_hours (of all seeds), shared_device (whether
+    trials ran side by side on one device, which lengthens the seconds), trained_on (devices and precisions), diverged,
+    damaged and unfinished (seeds that are left out), looks (see `Outcomes.looks`). What is not known or cannot be computed
+    is missing.
+
+    The interval that is shown leaves out 0 exactly where the p-value that decides is below 0.05: it has the level at which Holm's
+    procedure tests the arm (`statistics.holm_levels`), divided by the number of looks. Of an arm that is called equivalent, it
+    is the interval of the two one-sided tests at their level, which then lies within the margin. Each covers the arm's
+    difference in at least 95 % of studies, that of an equivalent arm in 90 %.
 
     Args: margin: of equivalence, 0 to 1.
     """
@@ -65,8 +72,8 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "test_sd": _sd(done, "test_accuracy"),
             **_compared(
                 effects.get(str(arm)),
-                differs.get(str(arm), math.nan),
-                equivalent.get(str(arm), math.nan),
+                differs.get(str(arm), NOT_TESTED),
+                equivalent.get(str(arm), NOT_TESTED),
                 margin=margin,
                 diverged=int(diverged.get(arm, 0)),
                 baseline_diverged=int(diverged.get(baseline, 0)),
@@ -91,10 +98,23 @@ def _ratio(first: pd.Series, reference: pd.Series, what: str) -> float:
     return math.nan if any(map(pd.isna, counts)) else float(counts[0] / counts[1])
 
 
-def _corrected(p_values: Mapping[str, float | None], looks: int) -> dict[str, float]:
-    """For the number of arms, and for that of looks."""
-    known = [math.nan if p is None else p for p in p_values.values()]
-    return dict(zip(p_values, holm(paying_for_looks(known, looks)).tolist(), strict=True))
+@dataclass(frozen=True)
+class Corrected:
+    """A test of one arm, corrected for the number of arms and of looks."""
+
+    p: float
+    """Adjusted: significant below 0.05."""
+    level: float
+    """What the unadjusted p-value has to stay below."""
+
+
+NOT_TESTED = Corrected(math.nan, math.nan)
+
+
+def _corrected(p_values: Mapping[str, float | None], looks: int) -> dict[str, Corrected]:
+    paid = paying_for_looks([math.nan if p is None else p for p in p_values.values()], looks)
+    adjusted, levels = holm(paid).tolist(), (holm_levels(paid) / looks).tolist()
+    return {arm: Corrected(*test) for arm, test in zip(p_values, zip(adjusted, levels, strict=True), strict=True)}
 
 
 def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
@@ -127,8 +147,8 @@ def seed_differences(outcomes: Outcomes) -> pd.DataFrame:
 
 def _compared(
     effect: PairedEffect | None,
-    adjusted_p: float,
-    adjusted_equivalence_p: float,
+    differs: Corrected,
+    equivalent: Corrected,
     *,
     margin: float,
     diverged: int,
@@ -136,24 +156,33 @@ def _compared(
 ) -> dict[str, object]:
     if effect is None:
         nothing = dict.fromkeys(
-            ("delta", "low", "high", "p_value", "adjusted_p", "adjusted_equivalence_p", "p_better"), math.nan
+            (
+                *("delta", "low", "high", "p_value", "adjusted_p", "adjusted_equivalence_p", "p_better"),
+                *("shown_low", "shown_high", "shown_level"),
+            ),
+            math.nan,
         )
         return {**nothing, "paired_seeds": 0, "verdict": "", "remark": ""}
     judged = verdict(
         effect,
-        adjusted_p=adjusted_p,
-        adjusted_equivalence_p=adjusted_equivalence_p,
+        adjusted_p=differs.p,
+        adjusted_equivalence_p=equivalent.p,
         margin=margin,
         diverged=diverged,
         baseline_diverged=baseline_diverged,
     )
+    level = 1 - 2 * equivalent.level if judged.kind == "equivalent" else 1 - differs.level
+    low, high = (math.nan, math.nan) if effect.reason else effect.interval(level)
     return {
         "delta": effect.delta,
         "low": effect.low,
         "high": effect.high,
         "p_value": effect.p_value,
-        "adjusted_p": adjusted_p,
-        "adjusted_equivalence_p": adjusted_equivalence_p,
+        "adjusted_p": differs.p,
+        "adjusted_equivalence_p": equivalent.p,
+        "shown_low": low,
+        "shown_high": high,
+        "shown_level": math.nan if effect.reason else level,
         "p_better": effect.p_better,
         "paired_seeds": effect.n_seeds,
         "verdict": judged.kind,
@@ -163,9 +192,8 @@ def _compared(
 
 def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
     """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
-    delta, _, interval = with_interval(row["delta"], row["low"], row["high"], sign=True).partition(" ")
-    ratios = {"parameters": f"{row['parameters_ratio']:.2g}", "multiply-adds": f"{row['multiply_adds_ratio']:.2g}"}
-    moved = [f"{ratio}x {cost}" for cost, ratio in ratios.items() if ratio not in ("1", "nan")]
+    delta, _, interval = with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True).partition(" ")
+    moved = also_moved(row)
     epochs = "" if pd.isna(first["epochs"]) else counted(first["epochs"], "epoch")
     budget = " of ".join(filter(None, (epochs, first["protocol"])))
     return (
@@ -173,6 +201,12 @@ def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
         f"{counted(row['paired_seeds'], 'seed')}{', at ' if budget else ''}{budget}"
         f"{'; ' + ', '.join(moved) if moved else ''}{'. ' + _capital(row['remark']) if row['remark'] else ''}."
     )
+
+
+def also_moved(row: Mapping[str, Any]) -> list[str]:
+    """What an arm changes besides, such as 0.31x parameters."""
+    ratios = {"parameters": f"{row['parameters_ratio']:.2g}", "multiply-adds": f"{row['multiply_adds_ratio']:.2g}"}
+    return [f"{ratio}x {cost}" for cost, ratio in ratios.items() if ratio not in ("1", "nan")]
 
 
 def _capital(text: str) -> str:
@@ -207,13 +241,25 @@ def difference(row: pd.Series) -> str:
         return "no pair of finished cells"
     if row["paired_seeds"] == 1:
         return f"{points(row['delta'], sign=True)} (one seed: no interval)"
-    return with_interval(row["delta"], row["low"], row["high"], sign=True)
+    return with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True)
+
+
+WIDEST = 0.5
+"""An interval that is wider says next to nothing: it spans half of the differences that there can be."""
+TOO_WIDE = "[too wide]"
+TOO_WIDE_MEANS = (
+    f"{TOO_WIDE}: the interval spans more than {100 * WIDEST:g} points, so its seeds are too few to say anything."
+)
 
 
 def with_interval(value: float, low: float, high: float, *, sign: bool = False) -> str:
-    """Such as +1.20 [+0.20, +2.20], in percent or percentage points; without the interval where there is none."""
-    interval = "" if math.isnan(low) else f" [{points(low, sign=sign)}, {points(high, sign=sign)}]"
-    return points(value, sign=sign) + interval
+    """Such as +1.20 [+0.20, +2.20], in percent or percentage points; without the interval where there is none, or where
+    it says next to nothing.
+    """
+    if math.isnan(low):
+        return points(value, sign=sign)
+    interval = TOO_WIDE if high - low > WIDEST else f"[{points(low, sign=sign)}, {points(high, sign=sign)}]"
+    return f"{points(value, sign=sign)} {interval}"
 
 
 def probability(p: float) -> str:

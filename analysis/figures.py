@@ -26,6 +26,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from rich.cells import cell_len
 
 from ablations.units import size
+from analysis.effects import WIDEST
 from analysis.fonts import drawable, families
 from analysis.labels import NOTE, QUIET, label_ends, label_points
 from analysis.statistics import SIGNIFICANT
@@ -68,7 +69,9 @@ COSTS = {
 CLASS_PITCH = 10
 """Points that a column of changes needs for its number."""
 
-INTERVALS = "Lines: 95 % intervals, not adjusted for the number of arms. Filled: significant after Holm's correction."
+INTERVALS = (
+    "Lines: intervals of the tests behind the verdicts, adjusted for the number of arms. Filled: better or worse."
+)
 
 
 class NothingToDraw(ValueError):
@@ -78,10 +81,10 @@ class NothingToDraw(ValueError):
 def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Differences in test accuracy to the baseline, in percentage points: a row an arm, in the grid's order from the top.
 
-    Each row has the mean difference with its 95 % interval (not corrected for the number of arms) and, below them, a
-    dot per seed. The verdict stands at the right; where it is better or worse (after Holm's correction) the mean is
-    filled and coloured. An arm with one seed has no interval. The baseline is the line at 0. A line below the axis says what
-    intervals and fillings mean.
+    Each row has the mean difference with the interval of its verdict (adjusted for the number of arms) and, below them,
+    a dot per seed. An interval that says next to nothing (`effects.WIDEST`) is left out. The verdict stands at the
+    right; where it is better or worse (after Holm's correction) the mean is filled and coloured. An arm with one seed
+    has no interval. The baseline is the line at 0. A line below the axis says what intervals and fillings mean.
 
     Args: effects: as `analysis.effects.effect_table`. seed_differences: as `analysis.effects.seed_differences`.
     Raises: NothingToDraw: no arm has a finished seed in common with the baseline.
@@ -95,7 +98,8 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     below = [row_of[arm] + 0.24 for arm in seed_differences["arm"]]
     seeds = 100 * seed_differences["difference"]
     ax.scatter(seeds, below, s=7, color=QUIET, linewidths=0, zorder=2, label="one seed")
-    bars = effects[effects["low"].notna()]
+    shown = _intervals(effects)
+    bars = shown[shown["high"] - shown["low"] <= WIDEST]
     colours = [_verdict_colour(kind) for kind in bars["verdict"]]
     ax.hlines(
         [row_of[arm] for arm in bars["arm"]],
@@ -104,7 +108,7 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
         colors=colours,
         linewidths=1.3,
         zorder=3,
-        label="95 % interval",
+        label="interval",
     )
     means = effects[effects["delta"].notna()]
     colours = [_verdict_colour(kind) for kind in means["verdict"]]
@@ -134,6 +138,13 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     return ax
 
 
+def _intervals(effects: pd.DataFrame) -> pd.DataFrame:
+    """The table with the intervals of the verdicts as low and high; those of a table that has no others stay."""
+    if "shown_low" not in effects:
+        return effects
+    return effects.assign(low=effects["shown_low"], high=effects["shown_high"])
+
+
 def _standing(arm: pd.Series) -> str:
     """What the right margin of the forest says about an arm."""
     if arm["is_baseline"]:
@@ -151,8 +162,8 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """From the baseline's mean test accuracy (%) down by the loss of each arm in turn, the largest loss first.
 
     For a grid whose arms each make one change of their own, such as `leave_one_out`. A row an arm: a bar of the size of
-    its mean difference to the baseline, which begins where the bar above ends; from its end, the difference's 95 %
-    interval (not corrected for the number of arms). The bar is filled and coloured where the verdict is better or worse;
+    its mean difference to the baseline, which begins where the bar above ends; from its end, the interval of
+    its verdict (adjusted for the number of arms). The bar is filled and coloured where the verdict is better or worse;
     the difference, in percentage points, stands at the right. An arm with one seed has no interval, one without a pair
     no bar.
 
@@ -180,9 +191,10 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     fills = [VERDICT_COLOURS.get(kind, "white") for kind in bars["verdict"]]
     ax.use_sticky_edges = False  # bars would end the axis where the baseline stands
     ax.barh(rows, changes, 0.5, begins, color=fills, edgecolor=colours, linewidth=0.8, zorder=2)
-    low, high = (begins + 100 * bars[bound].to_numpy(float) for bound in ("low", "high"))
-    sure = ~np.isnan(low)
-    ax.hlines(rows[sure], low[sure], high[sure], colors=BASELINE, linewidths=1, zorder=3, label="95 % interval")
+    shown = _intervals(bars)
+    low, high = (begins + 100 * shown[bound].to_numpy(float) for bound in ("low", "high"))
+    sure = high - low <= 100 * WIDEST  # not of NaN
+    ax.hlines(rows[sure], low[sure], high[sure], colors=BASELINE, linewidths=1, zorder=3, label="interval")
     levels = [start, *ends]
     ax.vlines(levels[:-1], np.arange(len(bars)), rows, colors=QUIET, linewidths=0.6, zorder=1, label="running level")
     ax.scatter([start], [0], s=26, marker="D", color=BASELINE, zorder=3, label="baseline")

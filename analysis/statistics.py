@@ -462,6 +462,24 @@ def holm(p_values: Sequence[float] | Float[np.ndarray, "*studies tests"]) -> Flo
     return adjusted
 
 
+def holm_levels(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """The level that each p-value has to stay below in Holm's procedure: of one that does, that of its own step; of the
+    others, that of the step at which the procedure ended.
+
+    So an interval of this level leaves 0 out exactly where `holm` finds less than 0.05, and covers what it is about in at least
+    95 % of studies, whatever the other tests find. Where none is significant all have the level 0.05 / tests, and together
+    they cover in 95 % of studies (Bonferroni). Where many are, they do not: that all signs are right is what Holm's
+    procedure promises, of sizes each interval speaks for itself.
+
+    NaN stays NaN and does not count as a test.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    tests = np.count_nonzero(~np.isnan(p))
+    significant = np.count_nonzero(holm(p) < SIGNIFICANT)
+    step = np.minimum(np.argsort(np.argsort(p, kind="stable")), significant)
+    return np.where(np.isnan(p), np.nan, SIGNIFICANT / np.maximum(tests - step, 1))
+
+
 def benjamini_hochberg(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     """P-values adjusted so that of those called significant below 0.05, 5 % are expected to be wrong: to explore with.
 

@@ -52,7 +52,7 @@ FIGURES: dict[str, StudyFigure] = {
     for figure in (
         StudyFigure(
             "forest",
-            "Differences in test accuracy to the baseline: mean, interval for new seeds and new test images, and below it "
+            "Differences in test accuracy to the baseline: mean, interval of the test behind the verdict, and below it "
             "a dot per seed.",
             _forest,
         ),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ablations.units import size
-from analysis.effects import difference, mixed_kinds, points, probability, with_interval
+from analysis.effects import TOO_WIDE_MEANS, WIDEST, difference, mixed_kinds, points, probability, with_interval
 from analysis.per_class import MEASURES, Measure
 from analysis.render import Column, Table
 
@@ -45,7 +45,7 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
         ARM,
         SEEDS,
         Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
-        Column("difference [95 %]", difference, priority=1),
+        Column("difference [interval]", difference, priority=1),
         P_HOLM if looks == 1 else replace(P_HOLM, header=f"p Holm, {looks} looks"),
         Column("verdict", lambda row: str(row["verdict"]), priority=1),
         Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
@@ -55,11 +55,19 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
     paid = "" if looks == 1 else f", and counted {looks} times, once for each look at results before seeds were added"
     notes = (
         "Test accuracy: mean over seeds with standard deviation. Difference to the baseline in percentage points, paired by "
-        "seed and test image, with a 95 % interval for new seeds and new test images that is not adjusted for the number of "
-        f"arms; p adjusted by Holm's method{paid}. Head: share of the parameters that sits in the classifier. Blank: not known.",
+        "seed and test image. Its interval, for new seeds and new test images, is that of the test behind the verdict, adjusted "
+        f"for the number of arms as p is, by Holm's method{paid}: it leaves out 0 where p is below 0.05, and of an equivalent "
+        "arm it lies within the margin. Head: share of the parameters that sits in the classifier. Blank: not known.",
+        *_too_wide(frame, "shown_"),
     )
     baseline = frame.loc[frame["is_baseline"], "arm"].iloc[0]
     return Table("effects", f"{title}{': ' if title else ''}each arm minus {baseline}", frame, columns, notes)
+
+
+def _too_wide(frame: pd.DataFrame, *prefixes: str) -> tuple[str, ...]:
+    """What `with_interval` means where it leaves an interval out."""
+    widths = [frame[f"{prefix}high"] - frame[f"{prefix}low"] for prefix in prefixes]
+    return (TOO_WIDE_MEANS,) if any((width > WIDEST).any() for width in widths) else ()
 
 
 def arms(frame: pd.DataFrame, *, title: str = "") -> Table:
@@ -110,6 +118,7 @@ def factors(frame: pd.DataFrame) -> Table:
         "averaged over the levels of the other factors; an interaction (×) is how much larger the effect of the first is "
         "at the second's level than at its reference. Where there is an interaction, read it and not the main effects. "
         "Intervals are not adjusted for their number; p is, over all rows, by Holm's method.",
+        *_too_wide(frame, ""),
     )
     return Table("factors", "Main effects and interactions", frame, columns, notes)
 
@@ -136,6 +145,7 @@ def groups(class_effects: pd.DataFrame) -> Table:
     notes = (
         "Mean recall of a group's classes, against the baseline, in percentage points. That an arm changes one group more than "
         "another is a claim about the row of their difference alone.",
+        *_too_wide(frame, ""),
     )
     return Table("groups", "Groups of classes", frame, columns, notes)
 
@@ -154,6 +164,7 @@ def class_effects(frame: pd.DataFrame) -> Table:
     notes = (
         "Differences to the baseline in percentage points, paired by seed and test image. p is adjusted by Holm's method over "
         "all arms and classes of a measure, and over all arms and groups; intervals are not.",
+        *_too_wide(wide, *(f"{measure}_" for measure in MEASURES)),
     )
     return Table("class_effects", "Differences to the baseline by class", wide, columns, notes)
 
@@ -173,6 +184,7 @@ def class_table(frame: pd.DataFrame) -> Table:
     notes = (
         "Mean over seeds, with a 95 % interval for new seeds and new test images. Overlapping intervals of two arms say "
         "nothing about their difference, which is paired.",
+        *_too_wide(wide, *(f"{measure}_" for measure in MEASURES)),
     )
     return Table("classes", "Recall, precision and F1 by class", wide, columns, notes)
 
@@ -224,6 +236,7 @@ def confusions(frame: pd.DataFrame) -> Table:
         "that rose most and the three that fell most, significant ones first. Exploratory: p is adjusted over all confusions of "
         "all arms by Benjamini and Hochberg's method, so that of those below 0.05 one in twenty is expected to be wrong. Confirm "
         "what is found here on new seeds.",
+        *_too_wide(frame, ""),
     )
     return Table("confusions", "Confusions gained and lost", frame, columns, notes)
 

@@ -55,8 +55,8 @@ print(*filter(None, study.effects["sentence"]), sep="\n")
 #
 # Shows size and uncertainty of every difference, and every seed's own. Compare an interval with the line at 0, not with
 # another arm's interval: two arms that both differ from the baseline need not differ from each other, and intervals of arms
-# that share a baseline overlap more than their difference would suggest. Intervals are not adjusted for the number of arms;
-# the fillings are.
+# that share a baseline overlap more than their difference would suggest. Intervals are adjusted for the number of arms, as the
+# fillings are.
 
 # %%
 ax = FIGURES["forest"].draw(study)

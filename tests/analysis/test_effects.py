@@ -6,7 +6,7 @@ import pytest
 
 from ablations.record import Command
 from analysis import tables
-from analysis.effects import difference, effect_table, probability, remarks
+from analysis.effects import difference, effect_table, probability, remarks, with_interval
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.statistics import holm, paired_effect
 
@@ -55,6 +55,39 @@ def test_the_difference_is_that_of_paired_effect_with_holms_correction():
     assert difference(table.iloc[0]) == "baseline"
 
 
+def test_the_interval_that_is_shown_leaves_out_0_exactly_where_the_p_value_that_decides_is_below_5_percent():
+    """Unadjusted intervals do so for arms that are inconclusive, and adjusted ones for the number of arms alone do not for
+    those that only Holm's later steps settle.
+    """
+    dice = np.random.default_rng(3)
+    contradictions = later_steps = 0
+    for _ in range(40):
+        arms = {f"arm {n}": (0.5 + dice.uniform(0, 0.2) + dice.normal(0, 0.015, 3)).tolist() for n in range(4)}
+        table = effect_table(study({"base": [0.5, 0.5, 0.5], **arms})).iloc[1:]
+        for _, row in table[table["verdict"] != "equivalent"].iterrows():
+            assert (not row["shown_low"] <= 0 <= row["shown_high"]) == (row["adjusted_p"] < 0.05)
+            assert row["shown_level"] >= 0.95
+            contradictions += row["adjusted_p"] >= 0.05 and not row["low"] <= 0 <= row["high"]
+            later_steps += row["adjusted_p"] < 0.05 and row["p_value"] > 0.05 / 4
+    assert contradictions
+    assert later_steps
+
+
+def test_of_an_equivalent_arm_the_interval_within_the_margin_is_shown():
+    same = np.linspace(0.5, 0.51, 6).tolist()
+    row = effect_table(study({"base": same, "arm": same}), margin=0.2).iloc[1]
+    assert row["verdict"] == "equivalent"
+    assert -0.2 < row["shown_low"] < row["shown_high"] < 0.2
+    assert row["shown_level"] == pytest.approx(0.9)
+
+
+def test_an_interval_of_more_than_50_points_is_not_printed():
+    assert with_interval(0.2, -0.71, 1.1, sign=True) == "+20.00 [too wide]"
+    assert with_interval(0.02, -0.2, 0.24, sign=True) == "+2.00 [-20.00, +24.00]"
+    table = effect_table(study({"base": [0.1, 0.9], "arm": [0.9, 0.1]}))
+    assert "[too wide]: the interval spans more than 50 points" in " ".join(tables.effects(table).notes)
+
+
 def test_seeds_without_a_partner_are_left_out_of_the_difference_and_said():
     table = effect_table(study({"base": [0.5, None, 0.7], "arm": [0.52, 0.61, 0.73]}))
     row = table.iloc[1]
@@ -90,7 +123,7 @@ def test_the_sentence_says_on_what_the_effect_was_found():
     outcomes = study({"base": [0.5, 0.5, 0.5], "arm": [0.2, 0.2, 0.21]})
     outcomes.cells.loc[outcomes.cells["arm"] == "arm", "parameters"] = 4
     row = effect_table(outcomes).iloc[1]
-    interval = f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
+    interval = f"[{100 * row['shown_low']:+.2f}, {100 * row['shown_high']:+.2f}]"
     expected = (
         f"arm: worse, {100 * row['delta']:+.2f} points {interval}, 3 seeds, at 5 epochs of quick; 0.4x parameters."
     )

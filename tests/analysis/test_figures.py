@@ -205,7 +205,7 @@ def test_the_forests_dots_are_the_differences_of_the_seeds_in_points(stored):
 
 def test_the_forests_bars_are_the_intervals_in_the_grids_order():
     ax = drawn_forest({"base": [0.5, 0.5], "a": [0.6, 0.6], "b": [0.4, 0.4]})
-    (a, b) = bars(ax, "95 % interval")
+    (a, b) = bars(ax, "interval")
     assert a.tolist() == [[pytest.approx(9), 1], [pytest.approx(11), 1]]
     assert b.tolist() == [[pytest.approx(-11), 2], [pytest.approx(-9), 2]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["base", "a", "b"]
@@ -215,14 +215,14 @@ def test_the_forests_bars_are_the_intervals_in_the_grids_order():
 
 def test_an_arm_with_one_seed_has_a_dot_and_no_bar():
     ax = drawn_forest({"base": [0.5, 0.5], "a": [0.6, None], "b": [0.4, 0.4]})
-    assert len(bars(ax, "95 % interval")) == 1
+    assert len(bars(ax, "interval")) == 1
     assert len(dots(ax, "mean")) == 2
     assert "one seed" in [text.get_text() for text in texts(ax)]
 
 
 def test_one_seed_everywhere_leaves_no_bar():
     ax = drawn_forest({"base": [0.5], "a": [0.6]})
-    assert bars(ax, "95 % interval") == []
+    assert bars(ax, "interval") == []
     assert len(dots(ax, "one seed")) == 1
 
 
@@ -259,7 +259,7 @@ def test_the_forest_says_what_its_intervals_and_fillings_mean():
     words = note(drawn_forest({"base": [0.5, 0.5], "a": [0.6, 0.6]}))
     assert (
         words
-        == "Lines: 95 % intervals, not adjusted for the number of arms. Filled: significant after Holm's correction."
+        == "Lines: intervals of the tests behind the verdicts, adjusted for the number of arms. Filled: better or worse."
     )
 
 
@@ -285,7 +285,7 @@ def test_each_step_begins_where_the_one_before_ends_from_the_largest_loss_on():
 
 def test_a_steps_interval_lies_around_its_end():
     ax = drawn_steps({"base": [0.7, 0.7], "a": [0.68, 0.68], "c": [0.6, 0.6]})
-    first, second = bars(ax, "95 % interval")
+    first, second = bars(ax, "interval")
     assert first.tolist() == [[pytest.approx(59), 1], [pytest.approx(61), 1]]
     assert second.tolist() == [[pytest.approx(57), 2], [pytest.approx(59), 2]]
 
@@ -308,7 +308,7 @@ def test_the_steps_say_that_their_sum_was_not_trained():
 def test_a_step_of_one_seed_has_no_interval_and_an_arm_without_a_pair_no_step():
     ax = drawn_steps({"base": [0.7, 0.7, None], "a": [0.6, None, None], "b": [None, None, 0.6]})
     assert step_bars(ax) == [(70, 60)]
-    assert bars(ax, "95 % interval") == []
+    assert bars(ax, "interval") == []
     assert [text.get_text() for text in ax.texts[:2]] == ["−10.0 (one seed)", "no pair"]
 
 

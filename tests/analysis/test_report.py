@@ -112,8 +112,8 @@ def test_differences_are_printed_from_the_numbers_in_percentage_points(folder, p
     numbers = pd.read_csv(folder / "effects.csv").set_index("arm")
     header, *rows = page.tables["effects"]
     for arm, *texts in rows:
-        row, text = numbers.loc[arm], texts[header.index("difference [95 %]") - 1].replace("−", "-")
-        delta, low, high = (f"{100 * row[name]:+.2f}" for name in ("delta", "low", "high"))
+        row, text = numbers.loc[arm], texts[header.index("difference [interval]") - 1].replace("−", "-")
+        delta, low, high = (f"{100 * row[name]:+.2f}" for name in ("delta", "shown_low", "shown_high"))
         assert text == ("baseline" if row["is_baseline"] else f"{delta} [{low}, {high}]")
 
 

@@ -24,6 +24,7 @@ from analysis.statistics import (
     contrast_effect,
     half_width,
     holm,
+    holm_levels,
     interaction,
     mcnemar,
     paired_effect,
@@ -522,3 +523,12 @@ def test_an_effect_of_thousands_of_standard_errors_has_a_p_value_and_an_interval
     effect = contrast_effect(np.ones((n_seeds, 2000)), step=1.6)
     assert 0 <= effect.p_value < 1e-3
     assert effect.low < effect.delta < effect.high
+
+
+def test_a_level_of_holms_procedure_is_above_the_p_value_exactly_where_the_adjusted_one_is_below_5_percent():
+    for p in np.random.default_rng(0).uniform(0, 0.06, (200, 5)):
+        levels = holm_levels(p)
+        assert ((p < levels) == (holm(p) < 0.05)).all()
+        assert ((levels >= 0.05 / 5) & (levels <= 0.05)).all()
+    assert holm_levels([0.03, math.nan, 0.001]).tolist() == pytest.approx([0.05, math.nan, 0.025], nan_ok=True)
+    assert holm_levels([0.9, 0.8]).tolist() == [0.025, 0.025]  # of none significant: Bonferroni's
