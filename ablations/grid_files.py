@@ -23,6 +23,7 @@ import itertools
 import math
 import os
 import stat
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -123,6 +124,8 @@ def _checked(function: Callable[[Arm], object], what: str) -> Callable[[Arm], li
                 made = list(itertools.islice(made, MOST_ARMS + 1))
         if not isinstance(made, list | tuple):
             raise UserError(f"{what} must return a list of arms, got {type(made).__name__}")
+        if not made:
+            raise UserError(f"{what} returns no arms")
         _check_number(what, len(made))
         for arm in made:
             if not isinstance(arm, Arm):
@@ -135,14 +138,17 @@ def _checked(function: Callable[[Arm], object], what: str) -> Callable[[Arm], li
 
 @contextlib.contextmanager
 def _users_code(what: str) -> Iterator[None]:
-    """Whatever the user's code does wrong is said in one sentence, an attempt to end the program included."""
+    """Whatever the user's code does wrong is said in one sentence, an attempt to end the program included. The current folder
+    and the program's output are afterwards what they were.
+    """
     try:
-        yield
-    except (UserError, ValidationError):
+        with contextlib.chdir(Path.cwd()), contextlib.redirect_stdout(sys.stdout):
+            yield
+    except (UserError, ValidationError, KeyboardInterrupt):
         raise
     except SystemExit as error:
         raise UserError(f"{what}: it ends the program (SystemExit: {error.code})") from error
-    except Exception as error:
+    except BaseException as error:
         raise UserError(f"{what}: {brief(error)}") from error
 
 

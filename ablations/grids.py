@@ -290,10 +290,7 @@ def arms_of(grid: Grid, baseline: Arm) -> list[Arm]:
     Raises: ValueError: two arms are the same or share a name. ValidationError: an arm cannot be built.
     """
     arms = grid(baseline)
-    marked = [arm.name for arm in arms if arm.is_baseline]
-    if len(marked) > 1:
-        raise ValueError(f"{marked[0]!r} and {marked[1]!r} are both marked as the baseline")
-    if not marked:
+    if not any(arm.is_baseline for arm in arms):
         arms = [baseline, *arms]
     names: dict[str, str] = {}
     for place, arm in enumerate(arms):
@@ -303,6 +300,9 @@ def arms_of(grid: Grid, baseline: Arm) -> list[Arm]:
         for other in arms[:place]:
             if (arm.spec, arm.recipe) == (other.spec, other.recipe):
                 raise ValueError(f"the arms {other.name!r} and {arm.name!r} are the same network and recipe")
+    marked = [arm.name for arm in arms if arm.is_baseline]
+    if len(marked) > 1:
+        raise ValueError(f"{marked[0]!r} and {marked[1]!r} are both marked as the baseline")
     return arms
 
 

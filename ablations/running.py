@@ -4,6 +4,7 @@ from ablations import run_study
 outcome = run_study("depth", "quick", settings=Settings(seeds=5))
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -184,9 +185,25 @@ def prepare_study(
     store = None
     if not settings.dry_run:
         store = Store.open(Path(results), data=data.fingerprint, data_description=data.describe())
-    elif (Path(results) / "ablations.json").is_file():
+    elif _is_begun(Path(results)):
         store = Store.reading(Path(results), data=data.fingerprint, data_description=data.describe())
     return PreparedStudy(function, name, protocol, data, settings, paths, store, Machine.this())
+
+
+def _is_begun(results: Path) -> bool:
+    """Whether there is something in the results folder, which nothing is written to.
+
+    Raises: UserError: it could not be made, so that the study could not be run.
+    """
+    try:
+        if results.is_dir():
+            return any(results.iterdir())
+        existing = next(folder for folder in (results, *results.absolute().parents) if folder.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise NotADirectoryError(errno.ENOTDIR, f"{existing} is no folder that can be written", str(existing))
+    except OSError as error:
+        raise UserError(f"cannot write to the results folder {results}: {error.strerror}") from error
+    return False
 
 
 def run_study(

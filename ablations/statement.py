@@ -30,7 +30,7 @@ class Pace:
 
 def pace(plan: Plan, machine: Machine, cpu: CpuPlan) -> Pace | None:
     """From cells of this results folder that were trained like this; else a guess for CPUs, nothing for GPUs."""
-    precision = plan.cells[0].arm.recipe.precision
+    precision = plan.baseline.recipe.precision
     work, seconds = 0.0, 0.0
     for planned in plan.cells:
         if not plan.is_finished(planned) or plan.store is None:

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
@@ -56,7 +57,7 @@ def file_of(module: str) -> Path | None:
     for folder in _folders:
         base = Path(folder, *module.split("."))
         for file in (base / "__init__.py", base.with_name(base.name + ".py")):
-            if file.is_file():
+            if os.path.isfile(file):  # noqa: PTH113 -- no error where a name is too long
                 return file.resolve()
     return None
 

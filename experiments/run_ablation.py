@@ -136,7 +136,7 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     """The value of --shard as (I, N)."""
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UserError(f"--shard {text}: give I/N with I from 1 to N, such as 1/4")
     return int(match[1]), int(match[2])

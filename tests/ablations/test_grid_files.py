@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,8 @@ BAD_YAML = [
     ("arms: [{name: a, factory: resnet18, arguments: {layers: x}}]", "failed with"),
     ("arms: [{name: a, factory: resnet18, dropout: 0.1}]", "use arguments"),
     ("arms: [{name: a, factory: 3}]", "string"),
+    (f"arms: [{{name: a, factory: '{'x' * 300}:make'}}]", "no module"),
+    ("cross: {recipe.epochs: [2, 2.0]}", "are the same network and recipe"),
     ("arms: [{name: a, arguments: {x: 1}}]", "arguments"),
     ("cross: {dropout: [0.1", "not readable as YAML"),
     ("cross:\n\t- x", "not readable as YAML"),
@@ -215,11 +218,16 @@ BAD_PYTHON = [
     ("def grid(baseline):\n    return [baseline.model_copy(update={'name': 'a\\n'*300})]", "U+000A"),
     ("def grid(baseline):\n    return [baseline.model_copy(update={'recipe': 3})]", "recipe"),
     (
-        "def grid(baseline):\n    return [baseline, baseline.model_copy(update={'name': 'b'})]",
+        "def grid(baseline):\n    longer = {'name': 'b', 'recipe': baseline.recipe.vary(epochs=9)}\n    "
+        "return [baseline, baseline.model_copy(update=longer)]",
         "'baseline' and 'b' are both marked as the baseline",
     ),
     ("class Odd(Exception):\n    def __str__(self):\n        return 1 / 0\nraise Odd", "cannot be imported: Odd"),
     ("x = 'a\0b'", "cannot be imported"),
+    ("class Odd(BaseException):\n    pass\nraise Odd('boo')", "cannot be imported: Odd: boo"),
+    ("class Odd(BaseException):\n    pass\ndef grid(baseline):\n    raise Odd('boo')", "failed: Odd: boo"),
+    ("def grid(baseline):\n    return []", "returns no arms"),
+    ("def grid(baseline):\n    return ()", "returns no arms"),
     ("def grid(baseline):\n    return 1 / 0", "ZeroDivisionError"),
     ("def grid(baseline):\n    return [baseline.variant('a', {}, droput=1)]", "droput"),
     ("def grid(baseline):\n    return [baseline.variant('a', {}, dropout=7)]", "less than 1"),
@@ -335,6 +343,17 @@ def test_a_grid_imports_the_file_beside_it_and_no_other_of_that_name(tmp_path, t
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "helper.py").write_text(f"RATE = {rate}")
         assert arms_from(tmp_path / folder, text, "py")[1].spec.dropout == rate
+
+
+def test_a_grid_leaves_the_program_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sys.stdout
+    mischief = "import os, sys\nos.chdir('/')\nsys.stdout = None\n"
+    arms_from(
+        tmp_path, f"{mischief}def grid(baseline):\n    import os, sys\n    os.chdir('/')\n    return [baseline]", "py"
+    )
+    assert sys.stdout is before
+    assert Path.cwd() == tmp_path
 
 
 def test_an_edited_grid_is_read_anew_within_the_same_second(tmp_path):

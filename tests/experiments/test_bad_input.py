@@ -120,6 +120,11 @@ COMMAND_LINES = [
     (run("--seeds", "1e3"), "--seeds"),
     (run("--seeds", "9" * 5_000), "--seeds"),
     (run("--shard", "１/２"), "I/N"),
+    (run("--shard", f"1/{'9' * 5_000}"), "I/N"),
+    (run("--results", "x" * 300), "cannot write to the results folder"),
+    (run("--results", "/etc/passwd"), "cannot write to the results folder /etc/passwd"),
+    (run("--results", "/dev/null/inside"), "cannot write to the results folder /dev/null/inside"),
+    (run("--results", "/etc"), "/etc is not a results folder"),
     (run("--tune", "learning_rate=1e-4,1e-4"), "at least two values"),
     (run("--tune", "learning_rate=1e-4, "), "at least two values"),
     # an option given twice

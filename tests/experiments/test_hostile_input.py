@@ -194,6 +194,12 @@ def test_images_that_are_trained_and_tested_on_are_said_and_kept_with_the_study(
     assert "WARNING: 100 of 100 test images are training images, too" in study.data.text
 
 
+def test_a_part_without_cells_has_nothing_to_train(main):
+    code, output, _ = ended(main, ["--grid", "dropout", "--shard", "999/1000", *DRY])
+    assert code == 0
+    assert "nothing to train" in output
+
+
 def test_an_arm_that_no_machine_holds_is_said_before_the_training(main, tmp_path):
     (tmp_path / "g.yaml").write_text("arms: [{name: huge, widths: [1000000, 1000000]}, {name: small, dropout: 0.1}]")
     code, output, _ = ended(main, ["--grid", str(tmp_path / "g.yaml"), *DRY])
