@@ -39,6 +39,7 @@ class Driver:
         # A disk may take seconds for a checkpoint, and a trial's next step waits until its news are dealt with.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._being_written: dict[str, Future[None]] = {}
+        self._kept_epochs: dict[str, int] = {}
         self._renewed = time.monotonic()
         self._said_that_it_waits = False
 
@@ -86,8 +87,10 @@ class Driver:
                 self.tally.running[key] = Running(planned, news.progress, news.epoch, news.validation_accuracy)
             case Checkpoint():
                 self._wait_for_checkpoint(key)
+                self._kept_epochs[key] = news.epochs
                 self._being_written[key] = self._writer.submit(self.store.write_checkpoint, key, news.state)
             case BeganAnew():
+                self._kept_epochs.pop(key, None)
                 self.display.line(f"{planned.name}: {news.reason}; the cell starts anew")
             case CellResult():
                 self._wait_for_checkpoint(key)
@@ -117,8 +120,16 @@ class Driver:
         """A cell's process is gone: it goes on from its checkpoint elsewhere, or fails where it has died too often."""
         if self.agenda.requeue(planned, short_of_memory=short_of_memory):
             self.tally.requeue(planned)
-            if short_of_memory:
-                self.display.line(f"{planned.name}: out of memory; it is tried once more, alone")
+            kept = self._kept_epochs.get(planned.cell.key)
+            where = f"goes on after epoch {kept}" if kept else "starts anew"
+            self.display.line(
+                f"{planned.name}: "
+                + (
+                    "out of memory; it is tried once more, alone"
+                    if short_of_memory
+                    else f"its process was killed, or lost with its node; the cell {where}"
+                )
+            )
             self.display.update(self.tally)
             return
         sentence = (

@@ -51,7 +51,7 @@ WORKER_ENVIRONMENT = {
 TOKEN = secrets.token_hex(32)
 """Ray protects a cluster that it starts by a token. One of our own, in memory, keeps Ray from writing one into the home
 directory, readable for all. One for the process, since Ray reads it once."""
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 25.0
 """How long a cluster has to answer."""
 START_TRIES = 3
 """How often Ray is started here; it gives up after half a minute, which a busy machine may need."""
@@ -155,7 +155,7 @@ def _joined(address: str, stopper: "StopOnRequest") -> "_Life":
     try:
         life.begin(ANSWER_SECONDS)
     except Exception as error:
-        life.end()
+        life.end(seconds=1)
         raise nobody from error
     return life
 
@@ -221,11 +221,11 @@ class _Life:
         if self.error is not None:
             raise self.error
 
-    def end(self) -> None:
-        """Waits for the end, but not for long; signals have no effect meanwhile."""
+    def end(self, seconds: float = END_SECONDS) -> None:
+        """Waits for the end, but no longer than `seconds`; signals have no effect meanwhile."""
         with signals_ignored():
             self.over.set()
-            self.thread.join(END_SECONDS)
+            self.thread.join(seconds)
 
 
 @contextlib.contextmanager

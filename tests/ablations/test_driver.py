@@ -99,6 +99,7 @@ def test_a_lost_cell_is_handed_out_again_with_its_newest_checkpoint(plan):
     driver.hear(planned, Checkpoint(1, b"after one epoch"))
     driver.hear(planned, Checkpoint(2, b"after two epochs"))
     driver.lose(planned, "its node is gone", short_of_memory=False)
+    assert driver.display.lines[-1].endswith("the cell goes on after epoch 2")
     handed_out = [driver.next_job() for _ in plan.cells]
     assert handed_out[-1][0] is planned, "behind the others"
     assert handed_out[-1][2] == b"after two epochs"

@@ -105,7 +105,6 @@ def test_an_address_where_nothing_listens_is_said_at_once():
 def test_an_address_that_never_answers_has_an_end(fake, monkeypatch):
     fake()
     monkeypatch.setattr(session, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(session, "END_SECONDS", 0.1)
     silent = threading.Event()
     monkeypatch.setattr(session.ray, "init", lambda **arguments: silent.wait())
     with socket.socket() as mute:

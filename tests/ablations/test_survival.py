@@ -1,9 +1,9 @@
 """What must survive: kills, interruptions, lost nodes, two studies at once, shards. Slow, since each starts Ray anew."""
 
 import contextlib
-import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -275,28 +274,21 @@ def test_nodes_that_do_not_see_the_results_folder_finish_a_study_and_a_lost_node
     cluster, tmp_path
 ):
     root, address, env, other = cluster
-    epochs = ["--recipe.epochs", "30"]
+    longer = ["--recipe.epochs", "8", "--split.train", "1000"]  # so that there are checkpoints
     time.sleep(8)  # the second node joins
-    study = Started(arguments(root, *epochs, "--address", address, seeds=1), env=env)
+    study = Started(arguments(root, *longer, "--address", address, seeds=1), env=env)
     while len(list(root.glob("unfinished/*/checkpoint.pt"))) < 2:
         assert study.process.poll() is None, study.process.communicate()[0]
         time.sleep(0.2)
     other.kill()
-    lost = time.time()
     output, _ = study.process.communicate(timeout=300)
     assert study.process.returncode == 0, output
     assert "Traceback" not in output
     study.wait_until_gone()
-    run(tmp_path / "alone", *epochs, seeds=1)
+    run(tmp_path / "alone", *longer, seeds=1)
     assert_same(tmp_path / "alone", root)
-    again = [record for record in map(json.loads, records(root).values()) if began(record) > lost - 1]
-    assert len(again) == 1, "the cell of the lost node was handed out again"
-    ended = datetime.fromisoformat(again[0]["provenance"]["finished"]).timestamp()
-    assert ended - began(again[0]) < again[0]["train_seconds"], "and went on from its checkpoint"
-
-
-def began(record) -> float:
-    return datetime.fromisoformat(record["provenance"]["started"]).timestamp()
+    assert re.search("killed, or lost with its node; the cell goes on after epoch [1-7]\n", output), output
+    assert "starts anew" not in output
 
 
 @pytest.fixture
@@ -408,3 +400,20 @@ def test_a_local_study_listens_on_this_machine_only_whatever_the_environment_say
     assert listening
     assert all(where.startswith(("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")) for where in listening), listening
     study.wait_until_gone()
+
+
+def test_an_address_where_something_else_listens_is_one_sentence_within_half_a_minute(tmp_path):
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        study = Started(
+            arguments(tmp_path / "results", "--address", address), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while "Ctrl-C" not in study.process.stdout.readline():
+            assert study.process.poll() is None
+        asked = time.monotonic()
+        _, errors = study.process.communicate(timeout=60)
+    assert time.monotonic() - asked < 32
+    assert study.process.returncode == 2
+    assert errors == f"error: --address {address}: no Ray cluster answers there; start one with `ray start`\n"
