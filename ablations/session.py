@@ -153,7 +153,8 @@ def _joined(address: str, stopper: "StopOnRequest") -> "_Life":
             raise nobody from error
     life = _Life(stopper, address=address)
     try:
-        life.begin(ANSWER_SECONDS)
+        with environment({"RAY_BACKEND_LOG_LEVEL": "error"}):  # else Ray warns on the terminal while it waits
+            life.begin(ANSWER_SECONDS)
     except Exception as error:
         life.end(seconds=1)
         raise nobody from error
