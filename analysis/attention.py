@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from analysis.comparisons import judged
 from analysis.crossed import CrossedDesign, ratio_values
-from analysis.gradcam import coarsen, empty
+from analysis.maps import coarsen, empty
 from analysis.statistics import PairedEffect
 from analysis.stimuli import Stimuli, category
 

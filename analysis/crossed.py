@@ -54,12 +54,16 @@ class CrossedDesign:
         stratum = _indicator(strata)
         self._stratum_means = stratum / stratum.sum(axis=0)
         self._stratum = stratum
-        kinds = [_indicator(first), _indicator(second), np.eye(self.n)]
+        kinds = [_indicator(first), _indicator(second)]
         centred = [kind - stratum @ (self._stratum_means.T @ kind) for kind in kinds]
         self._kinds = kinds
-        self._expected = np.array([[np.square(a.T @ b).sum() for b in centred] for a in kinds])
-        self._weights = np.array([np.square(kind.sum(axis=0) / self.n).sum() for kind in kinds])
-        self.degrees_of_freedom = min(int(np.linalg.matrix_rank(kind)) for kind in centred[:2])
+        alone = [float(np.square(kind).sum()) for kind in centred]  # of single stimuli, against either kind
+        self._expected = np.array(
+            [[np.square(a.T @ b).sum() for b in centred] + [one] for a, one in zip(kinds, alone, strict=True)]
+            + [[*alone, self.n - stratum.shape[1]]]
+        )
+        self._weights = np.array([*(np.square(kind.sum(axis=0) / self.n).sum() for kind in kinds), 1 / self.n])
+        self.degrees_of_freedom = min(int(np.linalg.matrix_rank(kind)) for kind in centred)
         if self.degrees_of_freedom < 2 or np.linalg.cond(self._expected) > BADLY_CONDITIONED:
             raise ValueError(
                 f"{self.n} stimuli of {kinds[0].shape[1]} and {kinds[1].shape[1]} instances in {stratum.shape[1]} pairs of "
@@ -89,8 +93,8 @@ class CrossedDesign:
     def _variance(self, values: np.ndarray) -> float:
         """V of each row's mean (see the module), summed over the rows."""
         residuals = values - (values @ self._stratum_means) @ self._stratum.T
-        squares = np.array([np.square(residuals @ kind).sum() for kind in self._kinds])
-        return float(np.linalg.solve(self._expected, squares) @ self._weights)
+        squares = [np.square(totals).sum() for totals in (*(residuals @ kind for kind in self._kinds), residuals)]
+        return float(np.linalg.solve(self._expected, np.array(squares)) @ self._weights)
 
 
 def ratio_values(

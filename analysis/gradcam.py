@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ def grad_cam(
 ) -> Float[np.ndarray, "n h w"]:
     """Raw maps in the explained map's own resolution, not below 0 and not scaled.
 
-    A map that is 0 everywhere says that no position raised the class's score; see `empty`. The network's mode, hooks,
+    A map that is 0 everywhere says that nothing raised the class's score (`analysis.maps.empty`). The network's mode, hooks,
     gradients, frozen parameters and the global generator are afterwards as they were. Everything is computed in fp32,
     whatever the arithmetic that the network was trained in.
 
@@ -74,29 +74,6 @@ def grad_cam(
             batch = slice(start, start + batch_size)
             maps.append(_explain(split, images[batch].detach().clone(), targets[batch], METHODS[method]))
     return np.concatenate(maps)
-
-
-def empty(maps: Float[np.ndarray, "n h w"]) -> Bool[np.ndarray, " n"]:
-    """Which maps are 0 everywhere: no position raised the class's score, so there is no place to point at."""
-    return np.logical_not(maps.any(axis=(1, 2)))
-
-
-def relative(maps: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n h w"]:
-    """Maps in multiples of their own mean, which is what a map that points nowhere would have at each position; empty maps
-    stay 0. So one colour scale fits all networks.
-    """
-    means = maps.mean(axis=(1, 2), keepdims=True)
-    return np.divide(maps, means, out=np.zeros_like(maps), where=means > 0)
-
-
-def coarsen(maps: Float[np.ndarray, "n h w"], size: int) -> Float[np.ndarray, "n size size"]:
-    """Maps averaged over the areas of a `size` x `size` grid, so that networks of different resolution can be compared.
-
-    Raises: ValueError: the maps are coarser already.
-    """
-    if size > min(maps.shape[1:]):
-        raise ValueError(f"maps of {maps.shape[1]}x{maps.shape[2]} cannot be shown at {size}x{size}")
-    return torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps)[:, None], size)[:, 0].numpy()
 
 
 # -- the network, cut in two

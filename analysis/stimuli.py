@@ -8,6 +8,7 @@ layout as well:
     FOLDER/silhouettes/<shape category>/<shape><number>.png            dark where the object is; beside or inside FOLDER
 """
 
+import hashlib
 import io
 import re
 from collections import Counter
@@ -56,6 +57,8 @@ class Stimuli:
     masks: Mapping[str, Bool[np.ndarray, "size size"]]
     """By shape instance: where the object is. Instances without a silhouette are missing."""
     left_out: tuple[LeftOut, ...] = ()
+    fingerprint: str = ""
+    """A hash of the files that the stimuli were read from; parts of them have the same."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -143,7 +146,13 @@ def read_stimuli(folder: Path | None = None) -> Stimuli:
         left_out.append(LeftOut(f"{name}.png", f"{width}x{height} pixels, most have {size[1]}x{size[0]}"))
     table = _table(sorted(images))
     masks, missing = _silhouettes(root, sorted(set(table["shape_instance"])), size)
-    return Stimuli(table, np.stack([images[name] for name in table["name"]]), masks, (*left_out, *missing))
+    return Stimuli(
+        table,
+        np.stack([images[name] for name in table["name"]]),
+        masks,
+        (*left_out, *missing),
+        _fingerprint(files),
+    )
 
 
 def _read(file: Path) -> tuple[str, np.ndarray] | LeftOut:
@@ -196,6 +205,14 @@ def _shrunk(image: UInt8[np.ndarray, "3 h w"], size: int) -> np.ndarray:
     return np.moveaxis(np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)), -1, 0)
 
 
+def _fingerprint(files: Sequence[Path]) -> str:
+    """Of names and contents. Of the files, since decoders of JPEG differ in the last digit."""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
@@ -236,7 +253,8 @@ def _encoded(image: Image.Image, **options: Any) -> bytes:
 def _packaged() -> Stimuli:
     images = {name: np.moveaxis(pixels, -1, 0) for name, pixels in _decoded("stimuli", "RGB")}
     table = _table(images)
-    return Stimuli(table, np.stack(list(images.values())), dict(_decoded("silhouettes", "1")))
+    masks = dict(_decoded("silhouettes", "1"))
+    return Stimuli(table, np.stack(list(images.values())), masks, (), _fingerprint(sorted(PACKAGED.glob("*.parquet"))))
 
 
 def _decoded(name: str, mode: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -9,7 +9,8 @@ import torch
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from torch import nn
 
-from analysis.gradcam import METHODS, coarsen, empty, grad_cam, relative
+from analysis.gradcam import METHODS, grad_cam
+from analysis.maps import coarsen, empty, relative
 from cnnkit import BASELINE, build
 from cnnkit.augment import to_input, to_unit
 from cnnkit.data import Data
@@ -263,3 +264,9 @@ def test_maps_of_two_resolutions_are_compared_at_the_coarser():
     assert coarse == pytest.approx(maps.reshape(2, 4, 2, 4, 2).mean((2, 4)))
     with pytest.raises(ValueError, match="cannot be shown at 8x8"):
         coarsen(coarse, 8)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 7])
+def test_a_coarser_map_keeps_the_mean_also_where_its_areas_cut_positions(size):
+    maps = np.random.default_rng(0).random((3, 7, 7))
+    assert coarsen(maps, size).mean(axis=(1, 2)) == pytest.approx(maps.mean(axis=(1, 2)))

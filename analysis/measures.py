@@ -1,0 +1,184 @@
+"""What is asked of trained networks: shape bias, reliance, attention, composites; `analysis.measured` reads what they left."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int, UInt8
+
+from ablations.measure_store import Arrays
+from ablations.measuring import TrainedNetwork
+from analysis import attention, measured, reliance
+from analysis.gradcam import grad_cam
+from analysis.maps import coarsen
+from analysis.measured import Found
+from analysis.stimuli import Stimuli
+from cnnkit.augment import to_input, to_unit
+
+FINEST = 32
+"""Maps are kept at no more positions along a side than this: more than the images have pixels say nothing new."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Test images to ask about."""
+
+    pixels: UInt8[np.ndarray, "n c size size"]
+    labels: Int[np.ndarray, " n"]
+    classes: tuple[str, ...]
+    fingerprint: str
+    """Of the data set that they are part of."""
+
+    @property
+    def size(self) -> int:
+        return int(self.pixels.shape[-1])
+
+
+@dataclass(frozen=True)
+class ShapeBias:
+    """Logits of cue-conflict stimuli: `small` at the data's own size and from there to what the network takes (primary), `sharp`
+    without that bottleneck (the sensitivity).
+    """
+
+    stimuli: Stimuli
+    size: int
+    """Of the images that the networks were trained on, in pixels."""
+
+    @property
+    def name(self) -> str:
+        return f"shape_bias-1.{self.stimuli.fingerprint}.{len(self.stimuli)}"
+
+    @cached_property
+    def _small(self) -> np.ndarray:
+        return self.stimuli.shrunk(self.size)
+
+    def __call__(self, network: TrainedNetwork) -> Arrays:
+        return {"small": network.logits(self._small), "sharp": network.logits(self.stimuli.images)}
+
+    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+        """As `analysis.shape_bias.bias_table`, by the answers through the data's own size."""
+        return measured.shape_bias(found, self.stimuli, classes, baseline=baseline)
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """Answers to test images, unchanged and after each change that `analysis.reliance` makes of them."""
+
+    images: Images
+
+    @property
+    def name(self) -> str:
+        return f"reliance-1.{self.images.fingerprint}.{len(self.images.labels)}"
+
+    @cached_property
+    def _changed(self) -> dict[str, np.ndarray]:
+        return {reliance.UNCHANGED: self.images.pixels, **reliance.changed(self.images.pixels)}
+
+    def __call__(self, network: TrainedNetwork) -> Arrays:
+        return {
+            change or "unchanged": network.logits(pixels).argmax(axis=1).astype(np.int16)
+            for change, pixels in self._changed.items()
+        }
+
+    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+        """As `analysis.reliance.reliance_table`."""
+        return reliance.reliance_table(measured.answers(found, self.images.labels), baseline=baseline)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Logits and raw Grad-CAM maps of what the network answers, of all stimuli that have a silhouette."""
+
+    stimuli: Stimuli
+    size: int
+
+    @property
+    def name(self) -> str:
+        return f"attention-1.{self.stimuli.fingerprint}.{len(self.stimuli)}"
+
+    @cached_property
+    def _small(self) -> np.ndarray:
+        return self.stimuli.shrunk(self.size)
+
+    def __call__(self, network: TrainedNetwork) -> Arrays:
+        return _explained(network, self._small)
+
+    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+        """As `analysis.attention.attention_table`."""
+        return attention.attention_table(measured.maps(found), self.stimuli, baseline=baseline)
+
+
+@dataclass(frozen=True)
+class Composites:
+    """The same of composites: objects on backgrounds of other classes."""
+
+    made: attention.Composites
+    fingerprint: str
+    """Of stimuli and test images."""
+
+    @property
+    def name(self) -> str:
+        return f"composites-1.{self.fingerprint}.{len(self.made)}"
+
+    def __call__(self, network: TrainedNetwork) -> Arrays:
+        return _explained(network, self.made.images)
+
+    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+        """As `analysis.attention.composite_table`."""
+        return attention.composite_table(measured.seen(found, classes), self.made, baseline=baseline)
+
+
+def _explained(network: TrainedNetwork, pixels: np.ndarray) -> Arrays:
+    logits = network.logits(pixels)
+    answers = logits.argmax(axis=1)
+    maps = []
+    for start in range(0, len(pixels), 64):
+        batch = slice(start, start + 64)
+        some = torch.from_numpy(np.ascontiguousarray(pixels[batch])).to(network.device)
+        found = grad_cam(network.model, to_input(to_unit(some), network.image_size), answers[batch])
+        maps.append(coarsen(found, FINEST) if min(found.shape[1:]) > FINEST else found)
+    return {"logits": logits, "maps": np.concatenate(maps)}
+
+
+Asked = ShapeBias | Reliance | Attention | Composites
+
+
+def _shape_bias(stimuli: Stimuli, images: Images) -> Asked:
+    return ShapeBias(stimuli.of_classes(images.classes), images.size)
+
+
+def _reliance(stimuli: Stimuli, images: Images) -> Asked:
+    return Reliance(images)
+
+
+def _attention(stimuli: Stimuli, images: Images) -> Asked:
+    nameable = stimuli.of_classes(images.classes)
+    return Attention(nameable.only(attention.with_masks(nameable)), images.size)
+
+
+def _composites(stimuli: Stimuli, images: Images) -> Asked:
+    nameable = stimuli.of_classes(images.classes)
+    made = attention.composites(nameable, images.pixels, images.labels, images.classes)
+    both = hashlib.blake2b(f"{stimuli.fingerprint}{images.fingerprint}".encode(), digest_size=8).hexdigest()
+    return Composites(made, both)
+
+
+MEASURES: dict[str, Callable[[Stimuli, Images], Asked]] = {
+    "shape_bias": _shape_bias,
+    "reliance": _reliance,
+    "attention": _attention,
+    "composites": _composites,
+}
+"""How each measure is made ready; UserError says why it cannot be asked about such images."""
+
+
+def ready(names: Sequence[str], stimuli: Stimuli, images: Images) -> list[Asked]:
+    """Measures by name, with what they ask about.
+
+    Raises: UserError: the stimuli share too few categories with the data's classes.
+    """
+    return [MEASURES[name](stimuli, images) for name in names]
