@@ -123,6 +123,7 @@ def _measure(spec_json: str) -> Measured:
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         FlopCounterMode(display=False) as flops,
     ):
+        torch.set_num_threads(1)  # enough for two images
         logits = model.train()(noise(spec))
     check_logits(spec, logits)
     return Measured(

@@ -36,6 +36,7 @@ def _rehearse(spec_json: str, recipe_json: str) -> None:
     data = _images(spec)
     first, second, third = (build_module(spec, seed=0) for _ in range(3))
     with seeded(0), foreign_code(cannot_take(spec)), torch.compiler.set_stance("force_eager"):
+        torch.set_num_threads(1)  # two images keep no more of them busy, and waiting for others' threads is slow
         _check_builds(spec, first, second)
         for mode in (True, False):
             check_logits(spec, third.train(mode)(noise(spec)))
