@@ -6,6 +6,7 @@ outcome = run_study("depth", "quick", settings=Settings(seeds=5))
 
 import errno
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -238,7 +239,11 @@ def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:
 
 
 def search_paths(grid: str | Path | Grid) -> tuple[str, ...]:
-    """Where networks of the user's own are looked for: beside the grid's file, and in the current folder."""
+    """Where networks of the user's own are looked for: beside the grid's file, or the script that calls with a function, and
+    in the current folder.
+    """
     is_file = isinstance(grid, str | Path) and is_grid_file(str(grid))
-    folders = [*([Path(os.fspath(grid)).resolve().parent] if is_file else []), Path.cwd()]  # type: ignore[arg-type]
+    script = getattr(sys.modules["__main__"], "__file__", None) if callable(grid) else None
+    beside = os.fspath(grid) if is_file else script  # type: ignore[arg-type]
+    folders = [*([Path(beside).resolve().parent] if beside else []), Path.cwd()]
     return tuple(dict.fromkeys(str(folder) for folder in folders))

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ os.environ.update(QUIET)
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.job_config import JobConfig  # noqa: E402
 from ray.tune.experiment import Trial  # noqa: E402
 
 # Whoever needs Ray takes it from here, so that the settings above are there before it is imported.
@@ -167,6 +168,21 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
     return (host.strip("[]"), int(port)) if host and port.isdigit() else None
 
 
+class _OursAlone(list[str]):
+    """The folders that Ray puts before all others on its processes' paths: where our packages are, if they are not installed.
+
+    Ray would add the script's folder and the current one, in which a user's `random.py` or `ablations.py` would take the
+    place of what everybody else means by that. Trials add the user's folders after everything else.
+    """
+
+    def __init__(self) -> None:
+        ours = Path(__file__).resolve().parents[1]
+        super().__init__([] if ours.name in ("site-packages", "dist-packages") else [str(ours)])
+
+    def extend(self, folders: Iterable[str]) -> None:
+        pass
+
+
 class _Life:
     """Ray from its start to its end, in a thread of its own.
 
@@ -184,7 +200,12 @@ class _Life:
 
     def _run(self) -> None:
         try:
-            ray.init(log_to_driver=False, runtime_env={"env_vars": {**QUIET, **WORKER_ENVIRONMENT}}, **self.arguments)
+            ray.init(
+                log_to_driver=False,
+                job_config=JobConfig(_py_driver_sys_path=_OursAlone()),
+                runtime_env={"env_vars": {**QUIET, **WORKER_ENVIRONMENT}},
+                **self.arguments,
+            )
         except BaseException as error:
             self.error = error
         self.begun.set()

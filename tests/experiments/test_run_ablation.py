@@ -161,3 +161,35 @@ def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_p
         assert arm.chosen == {"learning_rate": arm.recipe["learning_rate"]}
         assert tried[arm.recipe["learning_rate"]] == max(tried.values())
     assert (outcomes.cells["seed"] < TUNING_SEED).all()
+
+
+NETWORK = """
+from torch import nn
+from wheels import width
+
+class Net(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.conv, self.act, self.last = nn.Conv2d(3, width, 3, 2, 1), act(), nn.Linear(width * 32 * 32, 10)
+
+    def forward(self, x):
+        x = self.act(self.conv(x))
+        return self.last(x.view(x.size(0), -1))
+"""
+
+
+def test_a_study_runs_in_a_folder_whose_files_are_called_like_our_packages_and_pythons(tmp_path):
+    for name in ("ablations", "analysis", "cnnkit", "random", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module')\n")
+    (tmp_path / "test.py").write_text(NETWORK)
+    (tmp_path / "wheels.py").write_text("width = 4\n")
+    (tmp_path / "g.yaml").write_text(
+        "arms: [{name: mine, factory: 'test:Net', arguments: {act: {$ref: 'torch.nn:GELU'}}}]\n"
+    )
+    result = command(
+        "--grid", "g.yaml", "--protocol", "smoke", "--data", "sample", "--seeds", "1", "--results", "results", cwd=tmp_path
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    store = Store(tmp_path / "results")
+    formats = {record.arm: record.provenance.memory_format for record in map(store.read, store.finished_keys())}
+    assert formats == {"baseline": "channels_last", "mine": "contiguous"}
