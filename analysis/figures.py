@@ -127,14 +127,14 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
             fontsize=NOTE,
             color=BASELINE if arm["is_baseline"] else _verdict_colour(arm["verdict"]),
         )
-    ax.set_yticks(range(len(effects)), [_wrapped(arm) for arm in effects["arm"]])
+    ax.set_yticks(range(len(effects)), [wrapped(arm) for arm in effects["arm"]])
     ax.set_ylim(len(effects) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=TICKS))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x)))
     ax.set_xlabel("Difference in test accuracy\n(percentage points)")
-    _note(ax, INTERVALS)
+    note(ax, INTERVALS)
     return ax
 
 
@@ -209,13 +209,13 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             color=_verdict_colour(arm["verdict"]),
         )
     names = [*effects.loc[effects["is_baseline"], "arm"], *arms["arm"]]
-    ax.set_yticks(range(len(names)), [_wrapped(name) for name in names])
+    ax.set_yticks(range(len(names)), [wrapped(name) for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
     ax.set_xlabel("Test accuracy (%)\nif the changes added up")
-    _note(ax, f"Each change was trained alone, never their sum. {INTERVALS}")
+    note(ax, f"Each change was trained alone, never their sum. {INTERVALS}")
     return ax
 
 
@@ -249,7 +249,7 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     points, baseline = accuracies[accuracies["level"] != ""], accuracies[accuracies["is_baseline"]]
     factor, other, averaged = points[["factor", "other_factor", "averaged_over"]].iloc[0]
     across, lines = points["other_level"].unique().tolist(), points["level"].unique().tolist()
-    names = [_wrapped(f"{factor} {level}") for level in lines]
+    names = [wrapped(f"{factor} {level}") for level in lines]
     width = mpl.rcParams["figure.figsize"][0] if ax is None else ax.get_window_extent().width / ax.figure.dpi
     ticks, rotation, tick_height = _tick_names([drawable(level) for level in across], 0.55 * width)
     ax = _axes(max(2.2, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names)) + tick_height) if ax is None else ax
@@ -265,8 +265,8 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot(x, seeds.mean(axis=1), marker="o", color=colour, lw=1.7, ms=4, mew=0, label=name)
         means.append(list(zip(x.tolist(), seeds.mean(axis=1).tolist(), strict=True)))
     ax.set_xticks(range(len(across)), ticks, rotation=rotation)
-    ax.set_xlabel(_wrapped(_capital(other), 36))
-    ax.set_ylabel("Test accuracy (%)" + (f",\n{_wrapped(f'mean over {averaged}', 30)}" if averaged else ""))
+    ax.set_xlabel(wrapped(_capital(other), 36))
+    ax.set_ylabel("Test accuracy (%)" + (f",\n{wrapped(f'mean over {averaged}', 30)}" if averaged else ""))
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
     ax.margins(x=0.12)
     ends = [line[-1] for line in means]
@@ -280,7 +280,7 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.scatter(
             across.index(other_level) + place[level], mark, s=26, marker="D", color=BASELINE, zorder=4, label="baseline"
         )
-        _note(ax, "Diamond: the baseline.")
+        note(ax, "Diamond: the baseline.")
     return ax
 
 
@@ -339,7 +339,7 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
             label=arm["arm"],
         )
     names = [
-        _wrapped(f"{arm} (baseline)" if is_baseline and arm != "baseline" else arm, 22)
+        wrapped(f"{arm} (baseline)" if is_baseline and arm != "baseline" else arm, 22)
         for arm, is_baseline in zip(shown["arm"], shown["is_baseline"], strict=True)
     ]
     bars = [((a, b - sd), (a, b + sd)) for a, b, sd in zip(x, y, spread, strict=True)]
@@ -353,7 +353,7 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
         colours.insert(0, BLUE)
     label_points(ax, points, names, colours, avoid=[*bars, *joints])
     if unknown:
-        _note(ax, drawable(f"Not shown, as their cost is not known: {', '.join(unknown)}."))
+        note(ax, drawable(f"Not shown, as their cost is not known: {', '.join(unknown)}."))
     return ax
 
 
@@ -392,8 +392,8 @@ def learning_curves(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if epochs.empty:
         raise NothingToDraw("no arm has a finished seed")
     arms = epochs.drop_duplicates("arm")[["arm", "is_baseline"]]
-    names = [_wrapped(name) for name in arms["arm"]]
-    ax = _axes(max(2.4, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names))) if ax is None else ax
+    names = [wrapped(name) for name in arms["arm"]]
+    ax = axes_for_names(arms["arm"]) if ax is None else ax
     others = int((~arms["is_baseline"]).sum())
     shades = iter(mpl.colormaps["viridis"](np.linspace(0, 0.66, others)))  # beyond, names are too pale to read
     ends, colours = [], []
@@ -469,13 +469,13 @@ def per_class(recalls: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax:
         number.set_color("white" if abs(values[row, column]) > 0.7 * limit else BASELINE)
         if (changes.index[row], changes.columns[column]) in significant:
             number.set_fontweight("bold")
-    ax.set_yticks(np.arange(len(changes)) + 0.5, [_wrapped(name) for name in changes.index], rotation=0)
+    ax.set_yticks(np.arange(len(changes)) + 0.5, [wrapped(name) for name in changes.index], rotation=0)
     ax.set_xticks(np.arange(changes.shape[1]) + 0.5, map(drawable, changes.columns), rotation=90)
     ax.tick_params(length=0)
-    ax.set_xlabel(_wrapped(f"Change in recall from {baseline['arm'].iloc[0]} (percentage points)", 36))
+    ax.set_xlabel(wrapped(f"Change in recall from {baseline['arm'].iloc[0]} (percentage points)", 36))
     ax.set_ylabel("")
     if classes > room:
-        _note(ax, f"The {room} of {classes} classes that change most.")
+        note(ax, f"The {room} of {classes} classes that change most.")
     return ax
 
 
@@ -486,11 +486,17 @@ def _axes(height: float) -> Axes:
 
 def _axes_for_rows(names: Sequence[str] | pd.Series | pd.Index, *, extra: float) -> Axes:
     """Room for a row a name, as high as the name of most lines (two at least), and `extra` inches for the axis below."""
-    lines = max((_wrapped(name).count("\n") + 1 for name in names), default=0)
+    lines = max((wrapped(name).count("\n") + 1 for name in names), default=0)
     return _axes(extra + 0.13 * max(2, lines) * len(names))
 
 
-def _wrapped(name: str, characters: int = 18) -> str:
+def axes_for_names(names: Sequence[str] | pd.Series) -> Axes:
+    """Room for the names at the ends of lines."""
+    return _axes(max(2.4, 0.8 + 0.13 * sum(wrapped(name).count("\n") + 1 for name in names)))
+
+
+def wrapped(name: str, characters: int = 18) -> str:
+    """A name in lines."""
     text = drawable(name)
     return textwrap.fill(text, max(1, characters * len(text) // max(1, cell_len(text))))  # Chinese is twice as wide
 
@@ -499,7 +505,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _note(ax: Axes, text: str) -> None:
+def note(ax: Axes, text: str) -> None:
     """What a reader must know, small, below the label of the x axis."""
     characters = int(16 * ax.get_window_extent().width / ax.figure.dpi)
     ax.annotate(

@@ -56,6 +56,13 @@ class Table:
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
     """What a reader must know to read it right."""
+    files: str = ""
+    """For a table that shows a part of another: that one's name, whose files hold all of it."""
+
+    @property
+    def file(self) -> str:
+        """Its files' name, without .csv or .tex."""
+        return self.files or self.name
 
     def shown(self) -> pd.DataFrame:
         """What people see: strings, under the columns' headers."""

@@ -3,9 +3,9 @@
 import base64
 import shlex
 import shutil
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeGuard
 from uuid import uuid4
@@ -19,56 +19,39 @@ from markupsafe import Markup
 from ablations.interruption import removed_if_interrupted
 from ablations.text import printable
 from ablations.units import counted, duration
-from analysis import figures, methods, tables
-from analysis.effects import remarks
+from analysis import figures, methods, tables, verdict_rows
+from analysis.effects import points, remarks
 from analysis.outcomes import Outcomes
+from analysis.page_parts import Picture, Section
 from analysis.render import Table, with_minus_signs
-from analysis.study_figures import FIGURES, StudyFigure
+from analysis.sections import Source, make_all
+from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
+from analysis.thumbnails import TestImages
 from cnnkit.description import DataDescription
 
 FOLDER, PAGE = "report", "report.html"
 """Where a report lies in a study's folder."""
+HALF, WHOLE = 4.2, 8.6
+"""Inches of a figure that takes half of the page's width, and of one that takes all of it: one inch is shown as 1.35."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page shows it."""
-
-    name: str
-    caption: str
-    alt: str
-    """What it shows, or why there is nothing to draw."""
-    image: str
-    """A data URI; empty where there is nothing to draw."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page."""
-
-    title: str
-    texts: Sequence[str] = ()
-    figures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
-    details: Sequence[tuple[str, Table]] = ()
-    """Tables that are folded away under a line of text."""
-
-
-def write(study: StudyTables, folder: Path) -> Path:
+def write(study: StudyTables, folder: Path, *, images: TestImages | str = "nobody gave them") -> Path:
     """Writes report.html, each table as CSV and LaTeX, and each figure as SVG, into `folder`; returns the page's path.
 
     What an earlier report left there is replaced.
 
+    Args: images: the study's test images, or why they are not there.
     Raises: OSError: the folder cannot be written.
     """
     unfinished = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.unfinished")
     with removed_if_interrupted(unfinished):
         try:
             unfinished.mkdir(parents=True)
-            sections = _sections(study, unfinished)
+            sections = make_all(Source(study, images, lambda name: _picture(name, study, unfinished)))
             cells = tables.cells(study.outcomes.cells)
-            for table in (cells, *(table for section in sections for table in _tables_of(section))):
+            written = [table for section in sections for table in section.all_tables if not table.files]
+            for table in (cells, *written):
                 table.write(unfinished)
             (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
             (unfinished / PAGE).write_text(_page(study, sections, cells), encoding="utf-8")
@@ -83,10 +66,6 @@ def write(study: StudyTables, folder: Path) -> Path:
     return folder / PAGE
 
 
-def _tables_of(section: Section) -> list[Table]:
-    return [*section.tables, *(table for _, table in section.details)]
-
-
 def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
     outcomes, effects = study.outcomes, study.effects
     about = outcomes.study
@@ -97,15 +76,21 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         trim_blocks=True,
         finalize=_seen,
     )
-    sentences = [
-        (row["verdict"], with_minus_signs(row["sentence"])) for _, row in effects.iterrows() if row["sentence"]
-    ]
+    rows = verdict_rows.verdict_rows(effects)
+    is_open = {row.arm for row in rows if row.kind in ("inconclusive", "no interval", "")}
+    folded = is_open if len(is_open) > verdict_rows.SEVERAL else set()
     return environment.get_template("report.html.jinja").render(
         study=about,
         subtitle=" on ".join(filter(None, (about.protocol, about.data_text))),
-        answer=_answer(effects),
+        baseline=outcomes.baseline.name,
+        baseline_accuracy=_baseline_accuracy(effects),
+        answers=verdict_rows.answers(effects),
+        quoted=verdict_rows.quoted,
+        running=_running(outcomes.cells),
         warnings=_warnings(outcomes, effects),
-        sentences=sentences,
+        rows=[row for row in rows if row.arm not in folded],
+        folded=[row for row in rows if row.arm in folded],
+        scale=verdict_rows.scale(rows, study.margin),
         sections=sections,
         facts=_facts(outcomes),
         commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in about.commands],
@@ -113,8 +98,16 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         bibtex=methods.BIBTEX.splitlines(),
         cells=cells,
         verdicts=("better", "worse"),
+        signed=with_minus_signs,
+        style=_own("report.css"),
+        script=_own("report.js"),
         version=version("ablations"),
     )
+
+
+def _own(name: str) -> Markup:
+    """A file of this package, as it is."""
+    return Markup(files("analysis").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _seen(value: object) -> object:
@@ -122,25 +115,22 @@ def _seen(value: object) -> object:
     return value if isinstance(value, Markup) else printable(value)
 
 
-def _answer(effects: pd.DataFrame) -> str:
-    """The verdicts in one sentence."""
-    others = effects[~effects["is_baseline"]]
-    baseline = effects.loc[effects["is_baseline"], "arm"].iloc[0]
-    parts = []
-    for kind, phrase in (
-        ("better", "better"),
-        ("worse", "worse"),
-        ("equivalent", "equivalent within the margin"),
-        ("inconclusive", "inconclusive"),
-        ("no interval", "without an interval, having one seed"),
-        ("", "without a finished pair of cells"),
-    ):
-        arms = others.loc[others["verdict"] == kind, "arm"].tolist()
-        if arms:
-            parts.append(f"{phrase}: {', '.join(arms)}")
-    if not parts:
-        return f"The study has no arm beside {baseline}."
-    return f"Against {baseline}, of {counted(len(others), 'arm')}: {'; '.join(parts)}."
+def _baseline_accuracy(effects: pd.DataFrame) -> str:
+    row = effects[effects["is_baseline"]].iloc[0]
+    return f"{points(row['test_mean'])} %, {counted(row['seeds'], 'seed')}" if row["seeds"] else "not finished"
+
+
+def _running(cells: pd.DataFrame) -> str:
+    """Where a study stands whose cells are being trained; empty where none is."""
+    status = cells["status"]
+    if not (status == "running").any():
+        return ""
+    last = cells["finished"].dropna()
+    when = f", the last at {_minute(max(last))} UTC" if len(last) else ""
+    return (
+        f"The study is running: {int((status == 'finished').sum())} of {len(cells)} cells are finished{when}. Verdicts may "
+        "change; this page is renewed as cells finish, so load it again."
+    )
 
 
 def _warnings(outcomes: Outcomes, effects: pd.DataFrame) -> list[str]:
@@ -153,67 +143,20 @@ def _is_sample(data: DataDescription | None) -> TypeGuard[DataDescription]:
     return data is not None and data.source == "sample"
 
 
-def _sections(study: StudyTables, folder: Path) -> list[Section]:
-    def pictures(*names: str) -> list[Picture]:
-        return [_picture(FIGURES[name], study, folder) for name in names]
-
-    title = study.outcomes.study.name
-    return [
-        Section(
-            "Effects",
-            figures=[*pictures("forest", "cost"), *(drawn for drawn in pictures("steps") if drawn.image)],
-            tables=[tables.effects(study.effects, title=title), tables.arms(study.effects, title=title)],
-        ),
-        *_by_factor(study, pictures),
-        Section("Learning", figures=pictures("learning_curves")),
-        *_by_class(study, pictures("per_class")),
-    ]
-
-
-def _by_factor(study: StudyTables, pictures: Callable[..., list[Picture]]) -> list[Section]:
-    """Main effects and interactions; nothing of it where the grid crosses no factors."""
-    if study.design is None:
-        return []
-    found = study.factor_effects
-    return [
-        Section(
-            "Factors",
-            [with_minus_signs(sentence[0].upper() + sentence[1:]) for sentence in found["sentence"]],
-            pictures("two_factor"),
-            [] if found.empty else [tables.factors(found)],
-        )
-    ]
-
-
-def _by_class(study: StudyTables, drawn: list[Picture]) -> list[Section]:
-    """Which classes, confusions and images an arm changes; nothing of it where no arm has a pair."""
-    changes = study.class_effects
-    details = [("Recall, precision and F1 of each arm and class", tables.class_table(study.class_table))]
-    if changes.empty:
-        return [Section("Classes", figures=drawn, details=details)]
-    return [
-        Section(
-            "Classes",
-            figures=drawn,
-            tables=[tables.groups(changes)] if (changes["kind"] != "class").any() else [],
-            details=[("Differences by class", tables.class_effects(changes)), *details],
-        ),
-        Section("Confusions and images", tables=[tables.confusions(study.gained_and_lost), tables.flips(study.flips)]),
-    ]
-
-
-def _picture(figure: StudyFigure, study: StudyTables, folder: Path) -> Picture:
+def _picture(name: str, study: StudyTables, folder: Path) -> Picture:
     """Draws a figure into `folder` and for the page."""
-    with mpl.rc_context({**figures.STYLE, "svg.hashsalt": figure.name}):
+    figure = FIGURES[name]
+    size = (WHOLE if figure.wide else HALF, 2.8)
+    with mpl.rc_context({**figures.STYLE, "figure.figsize": size, "svg.hashsalt": name}):
         try:
             drawn = figure.draw(study).figure.canvas.figure
         except figures.NothingToDraw as error:
-            return Picture(figure.name, figure.caption, str(error), "")
-        file = folder / f"{figure.name}.svg"
+            return Picture(name, figure.caption, str(error), "", figure.wide)
+        file = folder / f"{name}.svg"
         drawn.savefig(file, metadata={"Date": None})
         plt.close(drawn)
     image = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    return Picture(figure.name, figure.caption, f"Figure: {figure.caption}", image)
+    return Picture(name, figure.caption, f"Figure: {figure.caption}", image, figure.wide)
 
 
 def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:

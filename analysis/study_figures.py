@@ -7,7 +7,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from analysis import figures
+from analysis import figures, fit_figures
 from analysis.factors import repeated_changes
 from analysis.study_tables import StudyTables
 
@@ -20,6 +20,8 @@ class StudyFigure:
     caption: str
     draw: Callable[[StudyTables], Axes]
     """Raises `figures.NothingToDraw` where the study has nothing to show in it."""
+    wide: bool = False
+    """Whether a page gives it its whole width."""
 
 
 def _forest(study: StudyTables) -> Axes:
@@ -81,10 +83,23 @@ FIGURES: dict[str, StudyFigure] = {
             lambda study: figures.learning_curves(study.epochs),
         ),
         StudyFigure(
+            "losses",
+            "Loss after each epoch on validation images (solid) and during it on training images (dashed), mean over seeds. The "
+            "training loss has dropout and augmentation, which the validation loss is free of.",
+            lambda study: fit_figures.losses(study.epochs),
+        ),
+        StudyFigure(
+            "reliability",
+            "Share of right answers (%) among those of each confidence, all seeds of an arm together. Below the diagonal, "
+            "networks are surer than they are right.",
+            lambda study: fit_figures.reliability(study.reliability),
+        ),
+        StudyFigure(
             "per_class",
             "Change in each class's recall from the baseline, in percentage points, mean over the shared seeds. Bold: "
             "significant after Holm's correction over all classes and arms.",
             lambda study: figures.per_class(study.recalls, effects=study.class_effects),
+            wide=True,
         ),
     )
 }

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis import per_class
+from analysis import calibration, fit, per_class
 from analysis.effects import MARGIN, effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.outcomes import Outcomes
@@ -51,6 +51,21 @@ class StudyTables:
     def epochs(self) -> pd.DataFrame:
         """As `Outcomes.epochs`."""
         return self.outcomes.epochs
+
+    @cached_property
+    def fit(self) -> pd.DataFrame:
+        """As `analysis.fit.fit_table`."""
+        return fit.fit_table(self.outcomes)
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """As `analysis.calibration.calibration`."""
+        return calibration.calibration(self.outcomes)
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """As `analysis.calibration.reliability`."""
+        return calibration.reliability(self.outcomes)
 
     @cached_property
     def recalls(self) -> pd.DataFrame:

@@ -43,11 +43,11 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
     looks = int(frame["looks"].max())
     columns = (
         ARM,
-        SEEDS,
-        Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
         Column("difference [interval]", difference, priority=1),
         P_HOLM if looks == 1 else replace(P_HOLM, header=f"p Holm, {looks} looks"),
         Column("verdict", lambda row: str(row["verdict"]), priority=1),
+        Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
+        SEEDS,
         Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
         Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
         Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds"), priority=5),
@@ -128,6 +128,55 @@ def _term(row: pd.Series) -> str:
     if row["kind"] == "main":
         return change
     return f"{change} × {row['other_factor']} {row['other_level']} instead of {row['other_reference']}"
+
+
+def fit(frame: pd.DataFrame) -> Table:
+    """How far training and validation images lie apart.
+
+    Args: frame: as `analysis.fit.fit_table`.
+    """
+    columns = (
+        ARM,
+        Column("gap (SD)", lambda row: _number(row["gap"], row["gap_sd"], sign=True), priority=1),
+        Column("training loss", lambda row: _number(row["train_loss"]), priority=2),
+        Column("validation loss", lambda row: _number(row["validation_loss"]), priority=2),
+        Column("still falling", lambda row: f"{row['still_falling']:.0%}", priority=3),
+        SEEDS,
+    )
+    notes = (
+        "Losses of the last epoch, mean over seeds with standard deviation. Gap: validation less training loss. The training "
+        "loss is a mean over the epoch, with dropout and augmentation, which make it larger: compare arms with each other. Still "
+        "falling: seeds whose validation loss was lowest after the last epoch.",
+    )
+    return Table("fit", "Training and validation images", frame, columns, notes)
+
+
+def calibration(frame: pd.DataFrame) -> Table:
+    """How sure the networks are.
+
+    Args: frame: as `analysis.calibration.calibration`.
+    """
+    by_arm = frame.groupby("arm", sort=False)
+    means, sds = by_arm[["error", "confidence", "accuracy"]].mean(), by_arm["error"].std(ddof=1)
+    arms = means.assign(error_sd=sds, seeds=by_arm.size()).reset_index()
+    columns = (
+        ARM,
+        Column("ECE (SD)", lambda row: _number(100 * row["error"], 100 * row["error_sd"]), priority=1),
+        Column("too sure by", lambda row: points(row["confidence"] - row["accuracy"], sign=True), priority=1),
+        Column("confidence %", lambda row: points(row["confidence"]), priority=2),
+        Column("accuracy %", lambda row: points(row["accuracy"]), priority=2),
+        SEEDS,
+    )
+    notes = (
+        "On the test images, in percentage points; means over seeds with standard deviation. ECE: expected calibration error, "
+        "the mean distance between confidence and accuracy over 15 bins of confidence; chance alone makes it larger than 0. Too "
+        "sure by: mean confidence less accuracy.",
+    )
+    return Table("calibration", "Confidence and accuracy", arms, columns, notes)
+
+
+def _number(value: float, sd: float = math.nan, *, sign: bool = False) -> str:
+    return f"{value:{'+' if sign else ''}.2f}" + ("" if math.isnan(sd) else f" ({sd:.2f})")
 
 
 def groups(class_effects: pd.DataFrame) -> Table:

@@ -9,6 +9,8 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     two_factor       accuracy by the levels of two factors that a grid crosses, every seed dotted
     cost             test accuracy against multiply-adds, with the Pareto frontier
     learning_curves  validation accuracy by epoch, a thin line per seed, a bold mean per arm
+    losses           loss by epoch on training and on validation images, mean over seeds
+    reliability      accuracy of the answers of each confidence
     per_class        change in each class's recall from the baseline
 
 Reads only what the study left behind, and writes one file; about 3 seconds. Safe while the study runs: cells that are not
@@ -42,7 +44,7 @@ class Arguments:
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
-    """The figure: forest, steps, two_factor, cost, learning_curves or per_class."""
+    """The figure: forest, steps, two_factor, cost, learning_curves, losses, reliability or per_class."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None

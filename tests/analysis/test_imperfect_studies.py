@@ -332,8 +332,8 @@ def status():
 WITHOUT_FIGURE = {
     "the baseline has no cells": {"forest", "per_class"},
     "no pair": {"forest", "per_class"},
-    "truncated logits of all": {"forest", "cost", "per_class"},
-    "no cell": {"forest", "cost", "learning_curves", "per_class"},
+    "truncated logits of all": {"forest", "cost", "per_class", "reliability"},
+    "no cell": {"forest", "cost", "learning_curves", "losses", "reliability", "per_class"},
     "one arm": {"forest", "per_class"},
 }
 """Of which studies there is no such figure."""

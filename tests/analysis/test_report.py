@@ -9,9 +9,11 @@ import pytest
 from rich.console import Console
 
 from analysis import report, tables
+from analysis.flipping import flipping_images
 from analysis.outcomes import Outcomes
 from analysis.render import latex, with_minus_signs
 from analysis.study_tables import StudyTables
+from analysis.thumbnails import TestImages
 
 STORED = Path(__file__).parents[1] / "data" / "results"
 
@@ -43,7 +45,7 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
-        if "style" in self._open:
+        if {"style", "script"} & {*self._open}:
             return
         self.text += data
         if self._open and self._open[-1] in ("td", "th"):
@@ -67,17 +69,32 @@ def page(folder) -> Page:
     return Page((folder / report.PAGE).read_text(encoding="utf-8"))
 
 
-def test_the_page_loads_nothing_and_runs_nothing(folder, page):
+def test_the_page_loads_nothing_and_runs_its_own_script_only(folder, page):
     tags = {tag for tag, _, _ in page.attributes}
-    assert not tags & {"script", "link", "iframe", "object"}
-    sources = [value for _, name, value in page.attributes if name in ("src", "href", "srcset")]
+    assert not tags & {"link", "iframe", "object"}
+    sources = [value for _, name, value in page.attributes if name in ("src", "srcset")]
     assert sources
-    assert all(value.startswith("data:image/svg+xml;base64,") for value in sources)
-    assert "@import" not in (folder / report.PAGE).read_text(encoding="utf-8")
+    assert all(value.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for value in sources)
+    text = (folder / report.PAGE).read_text(encoding="utf-8")
+    assert "@import" not in text
+    assert "url(" not in text
+    assert text.count("<script") == 1
+    assert (Path(report.__file__).parent / "report.js").read_text(encoding="utf-8") in text
+
+
+def test_every_link_leads_to_a_place_in_the_page_or_to_a_file_beside_it(folder, page):
+    links = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href")}
+    anchors = {value for _, name, value in page.attributes if name == "id"}
+    assert {"#effects", "#images-that-flip", "effects.csv", "forest.svg"} <= links
+    for link in links:
+        assert link.removeprefix("#") in anchors if link.startswith("#") else (folder / link).is_file()
+    written = {file.name for file in folder.iterdir()} - {report.PAGE}
+    assert written == {link for link in links if not link.startswith("#")}
 
 
 def test_every_table_is_there_as_csv_and_latex_and_every_figure_as_svg(folder, page):
     for name in page.tables:
+        name = name.removesuffix("-significant")  # a part of a table, whose files hold all of it
         assert (folder / f"{name}.csv").is_file()
         assert "\\toprule" in (folder / f"{name}.tex").read_text(encoding="utf-8")
     names = re.findall(r"File: (\w+)\.svg", page.text)
@@ -117,11 +134,23 @@ def test_differences_are_printed_from_the_numbers_in_percentage_points(folder, p
         assert text == ("baseline" if row["is_baseline"] else f"{delta} [{low}, {high}]")
 
 
-def test_each_arm_gets_a_sentence_with_its_scope(page):
+def test_each_arm_has_a_row_with_its_number_its_interval_and_what_else_moved(folder, page):
+    numbers = pd.read_csv(folder / "effects.csv").set_index("arm")
     for blocks in (2, 3, 5, 6):
-        assert re.search(
-            rf"{blocks} blocks: \w+, [+−]\d+\.\d\d points \[.*?\], 3 seeds, at 2 epochs of smoke", page.text
-        )
+        row = numbers.loc[f"{blocks} blocks"]
+        low, high = (with_minus_signs(f"{100 * row[f'shown_{end}']:+.2f}") for end in ("low", "high"))
+        delta = with_minus_signs(f"{100 * row['delta']:+.2f}")
+        assert f"{blocks} blocks{delta}[{low}, {high}], 3 seeds" in page.text
+        assert f"{row['parameters_ratio']:.2g}x parameters" in page.text
+    assert page.text.count("inconclusive") < 12, "a badge, the answer and tables say it, no sentence beside the badge"
+
+
+def test_what_is_not_significant_is_folded_away(folder):
+    html = (folder / report.PAGE).read_text(encoding="utf-8")
+    unfolded = re.sub(r"<details>.*?</details>", "", html, flags=re.DOTALL)
+    assert "None of the 24 confusions in the table is significant." in unfolded
+    assert 'id="confusions"' not in unfolded
+    assert 'id="confusions"' in html
 
 
 def test_the_page_says_what_was_run(page):
@@ -151,6 +180,7 @@ def test_a_study_half_way_is_reported_with_what_is_missing(tmp_path):
         shutil.rmtree(root / "cells" / key)
     page = Page(report.write(study(root), tmp_path / "report").read_text(encoding="utf-8"))
     assert "without a finished pair of cells: 6 blocks" in page.text
+    assert re.search(r"no finished pair of cells\s+missing", page.text)
     assert "12 finished, 3 missing" in page.text
     assert "nan" not in page.text.split()
 
@@ -163,7 +193,8 @@ def test_what_a_manifest_says_is_text_and_nothing_else(tmp_path):
     manifest.write_text(manifest.read_text().replace('"2 blocks"', f'"{name}"'))
     results = study(root)
     page = Page(report.write(results, tmp_path / "report").read_text(encoding="utf-8"))
-    assert "script" not in {tag for tag, _, _ in page.attributes}
+    assert [tag for tag, _, _ in page.attributes if tag == "script"] == []  # the page's own has no attribute
+    assert "alert" in page.text
     plain = name.replace("\\\\", "\\")
     assert page.tables["effects"][1][0] == plain
     source = (tmp_path / "report" / "effects.tex").read_text(encoding="utf-8")
@@ -194,3 +225,42 @@ def test_an_earlier_report_is_replaced_whole(folder, tmp_path):
     assert sorted(file.name for file in (tmp_path / "report").iterdir()) == sorted(
         file.name for file in folder.iterdir()
     )
+
+
+def test_names_with_commas_can_be_told_apart_in_the_answer(tmp_path):
+    root = tmp_path / "results"
+    shutil.copytree(STORED, root)
+    manifest = root / "studies" / "depth-smoke" / "study.json"
+    manifest.write_text(
+        manifest.read_text().replace('"2 blocks"', '"2 blocks, wide"').replace('"4 blocks"', '"4: all"')
+    )
+    page = Page(report.write(study(root), tmp_path / "report").read_text(encoding="utf-8"))
+    assert "Against “4: all”: better: 3 blocks; inconclusive: “2 blocks, wide”, 5 blocks, 6 blocks." in page.text
+
+
+def test_images_that_flip_are_shown_with_what_the_arms_answered(sample, tmp_path):
+    test = sample.subset(test=500).test
+    images = TestImages(test.images, test.labels)
+    outcomes = study().outcomes
+    written = report.write(study(), tmp_path / "report", images=images)
+    html = written.read_text(encoding="utf-8")
+    found = flipping_images(outcomes)
+    assert html.count('class="card"') == len(found) > 20
+    assert html.count("data:image/png;base64,") == len(found) == html.count('loading="lazy"')
+    assert f"{found[0].answers[0].most} ({found[0].answers[0].right} of 3 right)" in html
+    assert written.stat().st_size < 5e6
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("the data set is not where it was", "are not shown: the data set is not where it was."),
+        ("reversed", "the labels of those that were found are not the study's"),
+    ],
+)
+def test_a_page_without_the_images_says_why(sample, tmp_path, given, words):
+    test = sample.subset(test=500).test
+    images = TestImages(test.images, test.labels[::-1]) if given == "reversed" else given
+    page = Page(report.write(study(), tmp_path / "report", images=images).read_text(encoding="utf-8"))
+    assert words in page.text
+    assert "Images that flip" in page.text

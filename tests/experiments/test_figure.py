@@ -36,7 +36,7 @@ def script():
         yield module
 
 
-NAMES = ("forest", "steps", "two_factor", "cost", "learning_curves", "per_class")
+NAMES = ("forest", "steps", "two_factor", "cost", "learning_curves", "losses", "reliability", "per_class")
 
 
 def test_these_figures_have_a_name_and_the_docstring_lists_them(script):

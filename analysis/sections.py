@@ -1,0 +1,172 @@
+"""The sections of a report, each made from a study by a function of its own. `MAKERS` has them in the page's order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ablations.units import counted
+from analysis import tables
+from analysis.flipping import FlippingImage, flipping_images
+from analysis.page_parts import Answer, Card, Picture, Section
+from analysis.render import Table, with_minus_signs
+from analysis.statistics import SIGNIFICANT
+from analysis.study_tables import StudyTables
+from analysis.thumbnails import TestImages, data_uri
+
+
+@dataclass(frozen=True)
+class Source:
+    """What sections are made from."""
+
+    study: StudyTables
+    images: TestImages | str
+    """The test images, or why they are not there: a sentence."""
+    draw: Callable[[str], Picture]
+    """A figure of the study, by its name."""
+
+    def pictures(self, *names: str) -> list[Picture]:
+        """Figures, by their names."""
+        return [self.draw(name) for name in names]
+
+    def drawn(self, *names: str) -> list[Picture]:
+        """Those of them that have something to show."""
+        return [picture for picture in self.pictures(*names) if picture.image]
+
+
+Maker = Callable[[Source], list[Section]]
+
+
+def effects(source: Source) -> list[Section]:
+    """Differences to the baseline, and what they cost."""
+    study = source.study
+    title = study.outcomes.study.name
+    return [
+        Section(
+            "Effects",
+            figures=[*source.pictures("forest", "cost"), *source.drawn("steps")],
+            tables=[tables.effects(study.effects, title=title), tables.arms(study.effects, title=title)],
+        )
+    ]
+
+
+def factors(source: Source) -> list[Section]:
+    """Main effects and interactions; nothing of it where the grid crosses no factors."""
+    study = source.study
+    if study.design is None:
+        return []
+    found = study.factor_effects
+    return [
+        Section(
+            "Factors",
+            [with_minus_signs(sentence[0].upper() + sentence[1:]) for sentence in found["sentence"]],
+            source.pictures("two_factor"),
+            [] if found.empty else [tables.factors(found)],
+        )
+    ]
+
+
+def learning(source: Source) -> list[Section]:
+    """Learning curves, and how far training and validation images lie apart."""
+    fit = source.study.fit
+    return [
+        Section(
+            "Learning",
+            figures=[*source.pictures("learning_curves"), *source.drawn("losses")],
+            tables=[] if fit.empty else [tables.fit(fit)],
+        )
+    ]
+
+
+def confidence(source: Source) -> list[Section]:
+    """How sure the networks are, and how sure they may be; nothing of it where no logits are known."""
+    found = source.study.calibration
+    if found.empty:
+        return []
+    return [Section("Confidence", figures=source.drawn("reliability"), tables=[tables.calibration(found)])]
+
+
+def classes(source: Source) -> list[Section]:
+    """Which classes and groups of classes an arm changes, and which confusions."""
+    study = source.study
+    changes = study.class_effects
+    of_each = ("Recall, precision and F1 of each arm and class", tables.class_table(study.class_table))
+    if changes.empty:  # no arm has a pair
+        return [Section("Classes", figures=source.pictures("per_class"), details=[of_each])]
+    details = [("Differences by class", tables.class_effects(changes)), of_each]
+    parts = [("confusions", tables.confusions(study.gained_and_lost))]
+    if (changes["kind"] != "class").any():
+        parts.insert(0, ("differences between groups of classes", tables.groups(changes)))
+    section = Section("Classes", figures=source.pictures("per_class"))
+    for noun, table in parts:
+        section = _worth_showing(section, table, noun)
+    return [replace(section, details=[*section.details, *details])]
+
+
+def _worth_showing(section: Section, table: Table, noun: str) -> Section:
+    """With the significant rows of a table, and all of it folded away; rows at p = 1 are nothing to read."""
+    found = table.frame["adjusted_p"] < SIGNIFICANT
+    everything = (f"All {len(table.frame)} {noun}", table)
+    if found.all():
+        return replace(section, tables=[*section.tables, table])
+    if not found.any():
+        words = f"None of the {len(table.frame)} {noun} in the table is significant."
+        return replace(section, texts=[*section.texts, words], details=[*section.details, everything])
+    excerpt = replace(
+        table,
+        name=f"{table.name}-significant",
+        files=table.name,
+        caption=f"{table.caption}: the significant ones",
+        frame=table.frame[found],
+    )
+    return replace(section, tables=[*section.tables, excerpt], details=[*section.details, everything])
+
+
+def flips(source: Source) -> list[Section]:
+    """How many images flip, and which; nothing of it where no arm has a pair."""
+    study = source.study
+    if study.flips.empty:
+        return []
+    found = flipping_images(study.outcomes)
+    cards: list[Card] = []
+    if isinstance(source.images, str):
+        words = f"The images themselves are not shown: {source.images}."
+    elif not np.array_equal(source.images.labels, study.outcomes.labels):
+        words = "The images themselves are not shown: the labels of those that were found are not the study's."
+    elif found:
+        words = (
+            f"{counted(len(found), 'test image')} that flip in at least half of the seeds: those of each arm that flip in most "
+            "seeds, by class. An answer is the class that most seeds give; behind it, how many seeds are right."
+        )
+        cards = [_card(each, source.images) for each in found]
+    else:
+        words = "No test image flips in half of the seeds or more."
+    return [Section("Images that flip", [words], tables=[tables.flips(study.flips)], cards=cards)]
+
+
+def _card(flipping: FlippingImage, images: TestImages) -> Card:
+    return Card(
+        title=flipping.true_class,
+        image=data_uri(images.images[flipping.place]),
+        answers=[
+            Answer(each.arm, f"{each.most} ({each.right} of {each.of} right)", each.is_right)
+            for each in flipping.answers
+        ],
+        marks=[_mark(flipping.true_class, flip.arm, flip.change) for flip in flipping.flips],
+    )
+
+
+def _mark(true_class: str, arm: str, change: str) -> Mapping[str, str]:
+    return {
+        "class": true_class,
+        "arm": arm,
+        "change": {"lost": "baseline right, arm wrong", "gained": "baseline wrong, arm right"}[change],
+    }
+
+
+MAKERS: Sequence[Maker] = (effects, factors, learning, confidence, classes, flips)
+
+
+def make_all(source: Source) -> list[Section]:
+    """Every section that the study has something for."""
+    return [section for make in MAKERS for section in make(source)]

@@ -1,0 +1,144 @@
+"""The verdicts as rows: an arm's name, its difference as a number, and its interval drawn on a scale that all rows share."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from ablations.units import counted
+from analysis.effects import TOO_WIDE, WIDEST, also_moved, points
+
+FARTHEST = 4
+"""The scale ends at so many times the largest difference (or margin): an interval that goes on ends in an arrow."""
+SEVERAL = 8
+"""So many arms that are not settled are told one by one; of more, all are folded away."""
+NAMED = 5
+"""So many arms of one verdict are named in a sentence."""
+
+PHRASES = {
+    "better": "better",
+    "worse": "worse",
+    "equivalent": "equivalent within the margin",
+    "inconclusive": "inconclusive",
+    "no interval": "without an interval, having one seed",
+    "": "without a finished pair of cells",
+}
+"""What the answer says of each verdict, in its order."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Differences (0 to 1) on a line: a place is in percent of its length."""
+
+    low: float
+    high: float
+    margin: float
+
+    def place(self, difference: float) -> float:
+        """Within the line, whatever the difference."""
+        within = min(max(difference, self.low), self.high)
+        return round(100 * (within - self.low) / (self.high - self.low), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Places with their labels, in percentage points."""
+        steps = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(100 * self.low, 100 * self.high)
+        inside = [step for step in steps if 100 * self.low <= step <= 100 * self.high]
+        return [(self.place(step / 100), "0" if abs(step) < 1e-9 else f"{step:+g}") for step in inside]
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """An arm that is compared with the baseline."""
+
+    arm: str
+    kind: str
+    """The verdict; empty where there is no pair of cells."""
+    number: str
+    """The difference in percentage points; empty where there is none."""
+    interval: str
+    """In brackets, or why there is none."""
+    mean: float
+    """The difference, 0 to 1."""
+    ends: tuple[float, float] | None
+    """Of the interval, where it is drawn."""
+    moved: str
+    """What else the arm changes."""
+    remark: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one verdict, its arms, for the sentence that answers the question."""
+
+    phrase: str
+    arms: Sequence[str]
+    """Those that are named."""
+    others: int
+    """How many are not."""
+
+
+def answers(effects: pd.DataFrame) -> list[Answer]:
+    """The verdicts that arms have, with the arms.
+
+    Args: effects: as `analysis.effects.effect_table`.
+    """
+    others = effects[~effects["is_baseline"]]
+    found = [(phrase, others.loc[others["verdict"] == kind, "arm"].tolist()) for kind, phrase in PHRASES.items()]
+    return [
+        Answer(
+            phrase, arms[:NAMED] if len(arms) > NAMED + 1 else arms, len(arms) - NAMED if len(arms) > NAMED + 1 else 0
+        )
+        for phrase, arms in found
+        if arms
+    ]
+
+
+def quoted(name: str) -> str:
+    """A name as a list of names can hold it: in quotation marks where it has a comma or the like of its own."""
+    return f"“{name}”" if any(mark in name for mark in ",;:“”") else name
+
+
+def verdict_rows(effects: pd.DataFrame) -> list[VerdictRow]:
+    """The arms beside the baseline, in the grid's order.
+
+    Args: effects: as `analysis.effects.effect_table`.
+    """
+    return [_row(row) for _, row in effects[~effects["is_baseline"]].iterrows()]
+
+
+def _row(row: pd.Series) -> VerdictRow:
+    low, high = float(row["shown_low"]), float(row["shown_high"])
+    drawn = not math.isnan(low) and high - low <= WIDEST
+    seeds = counted(row["paired_seeds"], "seed")
+    if math.isnan(row["delta"]):
+        interval = "no finished pair of cells"
+    elif math.isnan(low):
+        interval = f"{seeds}: no interval"
+    elif drawn:
+        interval = f"[{points(low, sign=True)}, {points(high, sign=True)}], {seeds}"
+    else:
+        interval = f"{TOO_WIDE}, {seeds}"
+    remark = "" if row["remark"] == "one seed: no interval" else str(row["remark"])
+    return VerdictRow(
+        arm=str(row["arm"]),
+        kind=str(row["verdict"]),
+        number=points(row["delta"], sign=True),
+        interval=interval,
+        mean=float(row["delta"]),
+        ends=(low, high) if drawn else None,
+        moved=", ".join(also_moved({str(name): value for name, value in row.items()})),
+        remark=remark[:1].upper() + remark[1:],
+    )
+
+
+def scale(rows: Sequence[VerdictRow], margin: float) -> Scale:
+    """On which the rows are drawn: 0 and the margin are within it, and the intervals as far as they say something."""
+    means = [row.mean for row in rows if not math.isnan(row.mean)]
+    ends = [end for row in rows if row.ends for end in row.ends]
+    farthest = FARTHEST * max([margin, *map(abs, means)])
+    values = [*means, *(min(max(end, -farthest), farthest) for end in ends), -margin, margin]
+    room = 0.04 * (max(values) - min(values))
+    return Scale(min(values) - room, max(values) + room, margin)
