@@ -49,8 +49,8 @@ Advance = Callable[[int], None]
 class Arguments:
     """The command line."""
 
-    only: str | None = None
-    """Parts whose names begin so; all of them otherwise."""
+    only: tuple[str, ...] = ()
+    """Parts whose names begin with one of these; all of them otherwise."""
     device: Literal["cuda", "cpu"] = "cuda"
     """Where to train."""
     data: Path | None = None
@@ -441,9 +441,10 @@ def main(arguments: Sequence[str]) -> int:
     """Measures one part after another."""
     started = time.monotonic()
     args = parse(Arguments, arguments, description=__doc__)
-    chosen = [part for part in PARTS if args.only is None or part.name.startswith(args.only)]
-    if args.only is not None and not chosen:
-        known("part", args.only, [part.name for part in PARTS])
+    chosen = [part for part in PARTS if not args.only or part.name.startswith(args.only)]
+    for beginning in args.only:
+        if not any(part.name.startswith(beginning) for part in PARTS):
+            known("part", beginning, [part.name for part in PARTS])
 
     import torch
 
