@@ -28,11 +28,13 @@ class Driver:
         place: Callable[[PlannedCell], Placement],
         *,
         keep_weights: bool,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
+        """Args: watch: called now and then while cells are trained, and after each."""
         assert plan.store is not None
         self.plan, self.agenda, self.display, self.place = plan, agenda, display, place
         self.store: Store = plan.store
-        self.keep_weights = keep_weights
+        self.keep_weights, self.watch = keep_weights, watch
         self.tally = Tally(
             total=len(plan.cells), finished=len(plan.cells) - len(plan.missing), waiting=list(agenda.waiting)
         )
@@ -144,6 +146,7 @@ class Driver:
         if time.monotonic() - self._renewed > SIGN_OF_LIFE_SECONDS:
             self._renewed = time.monotonic()
             self.agenda.touch()
+        self.watch()
 
     def _wait_for_checkpoint(self, key: str) -> None:
         """Until the cell's newest checkpoint is on the disk, or the disk has refused it."""

@@ -7,7 +7,7 @@ outcome = run_study("depth", "quick", settings=Settings(seeds=5))
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,9 +111,10 @@ class PreparedStudy:
         first = {arm: {field: tried[0][0]} for arm, tried in candidates.items()}
         return Tuning(field, plan, candidates, replace(self, store=None).plan(first).study.name)
 
-    def run(self, console: Console | None = None) -> "Outcome":
+    def run(self, console: Console | None = None, *, watch: Callable[[Path], None] = lambda folder: None) -> "Outcome":
         """Trains what is missing.
 
+        Args: watch: called with the study's folder now and then while its cells are trained; not while fields are tuned.
         Raises: UserError: the results folder cannot be written, Ray does not start or has ended, or none of an arm's
             candidates could be trained.
         """
@@ -145,7 +146,7 @@ class PreparedStudy:
                 out.print(f"study {plan.study.name}", markup=False, soft_wrap=True)
             self.store.write_study(plan.study)
             self.store.write_command(plan.study.name, plan.command)
-            return run(plan, options, display_for(out))
+            return run(plan, replace(options, watch=watch), display_for(out))
 
 
 def prepare_study(

@@ -1,5 +1,6 @@
 """Runs a study's missing cells."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class Options:
     """Train cells again whose loss stopped being finite."""
     search_paths: tuple[str, ...] = ()
     """Folders of the user's own modules."""
+    watch: Callable[[Path], None] = lambda folder: None
+    """Called with the study's folder now and then while cells are trained: for pages that people look at meanwhile."""
 
 
 def run(plan: Plan, options: Options, display: Display) -> Outcome:
@@ -85,6 +88,7 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
 
 def _train(plan: Plan, missing: list[PlannedCell], options: Options, display: Display, stopper: StopOnRequest) -> None:
     assert plan.store is not None
+    folder = plan.store.study_folder(plan.study.name)
     here = options.machine
     try:
         with started_ray(
@@ -107,6 +111,7 @@ def _train(plan: Plan, missing: list[PlannedCell], options: Options, display: Di
                 display,
                 lambda planned: placing.placement(planned, alone=agenda.needs_all(planned)),
                 keep_weights=options.keep_weights,
+                watch=lambda: options.watch(folder),
             )
             display.update(driver.tally)
             train(

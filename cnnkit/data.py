@@ -130,12 +130,12 @@ class Data:
         return f"{name[self.source]}: {sizes}{unused} (fingerprint {self.fingerprint}){warning}"
 
 
-def load(data: str | Path = "auto") -> Data:
+def load(data: str | Path = "auto", *, download: bool = True) -> Data:
     """CIFAR-10 with the documented split: of each class, 80 % of the training file are for training, 10 % for
     validation, 10 % unused; the test file is the test set. That is 40,000 / 5,000 / 10,000 images, 5,000 unused.
 
     Args: data: a folder in either layout; "sample", the packaged sample; or "auto", the full set where it is found
-        (./data, the user's cache) or can be downloaded, else the sample.
+        (./data, the user's cache) or can be downloaded, else the sample. download: whether it may be.
     Raises: UserError: the folder is missing, or holds something else.
     """
     if str(data) == "sample":
@@ -149,7 +149,7 @@ def load(data: str | Path = "auto") -> Data:
     for folder in (Path("data"), Path("data/cifar10"), cache):
         if _layout(folder) is not None:
             return _read(folder)
-    return _read(cache if _download(cache) else SAMPLE)
+    return _read(cache if download and _download(cache) else SAMPLE)
 
 
 def _layout(folder: Path) -> tuple[Layout, Path] | None:

@@ -20,6 +20,7 @@ from ablations.cli import console, parse, run_script, share_of_points
 from analysis import report
 from analysis.effects import MARGIN
 from analysis.outcomes import Outcomes
+from analysis.study_images import find_images
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 
@@ -34,6 +35,8 @@ class Arguments:
     """A folder for the report, made or replaced; STUDY/report by default."""
     margin: float = 100 * MARGIN
     """Differences within so many percentage points count as equivalent."""
+    data: str | None = None
+    """A folder with the data set, for the images that the page shows; where the study's commands found it, by default."""
     against: str | None = None
     """An arm that all others are compared with, in the baseline's place; needs --out."""
 
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
     mpl.use("agg")  # files need no window
     try:
-        page = report.write(StudyTables(outcomes, margin=margin), folder)
+        page = report.write(StudyTables(outcomes, margin=margin), folder, images=find_images(outcomes, args.data))
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
     console().print(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ablations.running import PreparedStudy
     from ablations.study import Outcome
+    from cnnkit.data import Data
 
 
 @dataclass
@@ -175,6 +176,7 @@ def main(arguments: Sequence[str]) -> int:
     out.print(f"{args.grid}, {protocol.name}: loading PyTorch and the data ...", markup=False, soft_wrap=True)
     sys.stdout.flush()
 
+    from ablations.renewal import Renewal
     from ablations.running import Settings, prepare_study
 
     settings = Settings(
@@ -193,13 +195,15 @@ def main(arguments: Sequence[str]) -> int:
     describe(prepared, why_protocol, args.shard, out)
     if args.dry_run:
         return 0
-    outcome = prepared.run(out)
+    page = Renewal([sys.executable, str(Path(__file__).with_name("report.py"))], cores=prepared.machine.cores)
+    with page:  # which people look at meanwhile
+        outcome = prepared.run(out, watch=page)
     for failure in outcome.failures:
         out.print(
             f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True
         )
     if (outcome.folder / "study.json").is_file():
-        report(outcome, prepared.data.source == "sample", out)
+        report(outcome, prepared.data, out)
     if outcome.interrupted:
         out.print("stopped early; the same command goes on", markup=False)
         return INTERRUPTED
@@ -234,20 +238,21 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
         out.print(table_of_arms(plan))
 
 
-def report(outcome: "Outcome", is_sample: bool, out: "Console") -> None:
+def report(outcome: "Outcome", data: "Data", out: "Console") -> None:
     """The tables of the whole study, whichever part of it this command trained, and its report."""
     import matplotlib as mpl
 
     from analysis import report, tables
     from analysis.effects import remarks
     from analysis.outcomes import Outcomes
+    from analysis.study_images import images_of
     from analysis.study_tables import StudyTables
 
     root = outcome.folder.parent.parent
     outcomes = Outcomes.from_store(root, outcome.study)
     study = StudyTables(outcomes)
     title = f"{outcomes.study.name}: {outcomes.study.question}"
-    if is_sample:
+    if data.source == "sample":
         title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
@@ -262,7 +267,7 @@ def report(outcome: "Outcome", is_sample: bool, out: "Console") -> None:
         out.print(note, markup=False, soft_wrap=True)
     mpl.use("agg")  # files need no window
     try:
-        page = str(report.write(study, outcome.folder / report.FOLDER))
+        page = str(report.write(study, outcome.folder / report.FOLDER, images=images_of(outcomes, data)))
     except OSError as error:
         page = f"could not be written ({error.strerror}); experiments/report.py writes it when there is room"
     out.print(f"\nreport: {page}\nrecords: {root / 'cells'}", markup=False, soft_wrap=True)
