@@ -9,7 +9,7 @@ from ablations.plan import Plan, PlannedCell
 from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
 from ablations.store import DamagedRecord
 from ablations.text import FittedTable, Heading, printable
-from ablations.units import duration, size
+from ablations.units import counted, duration, size
 from cnnkit.cost import cost
 
 START_SECONDS = 20  # Ray and the first workers
@@ -93,7 +93,7 @@ def statement(
         ),
         (
             "protocol",
-            f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {recipe.epochs} epochs, batch "
+            f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {counted(recipe.epochs, 'epoch')}, batch "
             f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
         ),
         ("data", study.data.text + ("" if plan.data.source == "sample" else f", from {plan.data.path}")),

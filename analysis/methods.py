@@ -1,12 +1,12 @@
 """A methods paragraph ready to paste, and the references that it cites, from what a study's records say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ablations.units import counted
+from ablations.units import counted, duration
 from analysis.outcomes import Outcomes, StudiedArm, in_words
 from cnnkit.recipe import Augmentation, Recipe
 from cnnkit.spec import ConvNetSpec, Spec
@@ -106,9 +106,22 @@ def _training(outcomes: Outcomes) -> str:
         return ""
     return (
         f"The baseline ({_network(baseline.spec)}) and {counted(len(outcomes.arms) - 1, 'variant')} of it were trained "
-        f"from scratch {_recipe(baseline.recipe)}, unless the variant changes it. "
+        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}, unless the variant changes it. "
         f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
     )
+
+
+PRETRAINED = ("pretrained", "weights", "checkpoint", "checkpoint_path", "pretrained_weights")
+"""Arguments by which functions that build networks are told to load weights."""
+
+
+def _beginning(arms: Sequence[StudiedArm]) -> str:
+    """From what arms were trained. Of networks of the user's own it is known only where an argument says it."""
+    own = [arm for arm in arms if "factory" in arm.spec]
+    pretrained = [arm.name for arm in own if any((arm.spec.get("arguments") or {}).get(name) for name in PRETRAINED)]
+    if pretrained:
+        return f"(from pretrained weights: {', '.join(pretrained)}) "
+    return "" if own else "from scratch "
 
 
 def in_short(arm: StudiedArm) -> str:
@@ -195,13 +208,18 @@ def _pairing(outcomes: Outcomes) -> str:
 
 
 def _test(outcomes: Outcomes, margin: float) -> str:
-    if len(outcomes.seeds) == 1:
+    baseline = outcomes.correct[outcomes.baseline.name].keys()
+    pairs = [len(outcomes.correct[arm.name].keys() & baseline) for arm in outcomes.arms if not arm.is_baseline]
+    tests = sum(seeds > 1 for seeds in pairs)
+    if not any(pairs):
+        return ""
+    if not tests:
         return "With one seed, differences to the baseline are given without intervals."
-    tests = len(outcomes.arms) - 1
     return (
-        "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with 95 % "
-        "intervals for new seeds and new test images: the variance is that of a two-way random-effects model over seeds "
-        "and images [searle1992variance], the quantile Cochran's weighted one [cochran1964approximate]. "
+        "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with "
+        "intervals for new seeds and new test images, each of the level of the test behind the arm's verdict: the variance is "
+        "that of a two-way random-effects model over seeds and images [searle1992variance], the quantile Cochran's weighted one "
+        "[cochran1964approximate]. "
         f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple]"
         f"{_looked(outcomes.looks)} and called significant below 0.05; an arm is called equivalent where two one-sided tests, "
         f"adjusted likewise, find it within {100 * margin:g} percentage point{'' if margin == 0.01 else 's'}. All of it holds if "
@@ -222,13 +240,12 @@ def _hardware(outcomes: Outcomes) -> str:
     devices = " and ".join(sorted(set(done["device"])))
     at_once = int(done["trials_at_once"].max())
     side_by_side = f", {at_once} at a time" if at_once > 1 else ""
-    hours = done["seconds"].sum() / 3600
     gpu_hours = (done["seconds"] * done["gpu_share"]).sum() / 3600
-    gpu = f", {gpu_hours:.1f} GPU-hours" if gpu_hours else ""
+    gpu = f", {gpu_hours:.{2 if gpu_hours < 10 else 4}g} GPU-hours" if gpu_hours else ""
     versions = dict(part.rpartition(" ")[::2] for part in str(done["versions"].iloc[0]).split(", "))
     return (
-        f"The {counted(len(done), 'trial')} ran on {devices}{side_by_side}, and took {hours:.1f} hours of training and "
-        f"evaluation in all{gpu}, with PyTorch {versions.get('torch', '')} [paszke2019pytorch], timm "
+        f"The {counted(len(done), 'trial')} ran on {devices}{side_by_side}, and took {duration(done['seconds'].sum())} of "
+        f"training and evaluation in all{gpu}, with PyTorch {versions.get('torch', '')} [paszke2019pytorch], timm "
         f"{versions.get('timm', '')} [wightman2019timm] and Ray Tune {versions.get('ray', '')} [liaw2018tune], run by "
         f"ablations {versions.get('ablations', version('ablations'))}."
     )

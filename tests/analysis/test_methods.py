@@ -1,7 +1,18 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from ablations.arm import Arm
 from ablations.protocols import PROTOCOLS
-from analysis.methods import in_short
-from analysis.outcomes import StudiedArm
+from analysis.methods import in_short, paragraph
+from analysis.outcomes import Answers, Outcomes, StudiedArm
+
+STORED = Path(__file__).parents[1] / "data" / "results"
+
+
+def stored() -> Outcomes:
+    return Outcomes.from_store(STORED, "depth-smoke")
 
 
 def described_arm(arm: Arm) -> str:
@@ -42,3 +53,49 @@ def test_what_a_command_line_changes_in_the_baseline_is_described():
         assert part in described
     assert "hidden layer" not in described
     assert "label smoothing 0.1" in described
+
+
+def test_the_paragraph_speaks_of_the_intervals_and_tests_that_the_verdicts_rest_on():
+    text = paragraph(stored(), margin=0.01)
+    assert "each of the level of the test behind the arm's verdict" in text
+    assert "P-values of the 4 comparisons are adjusted" in text
+    assert "90 %" not in text
+    assert "95 %" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"pretrained": True}, "were trained (from pretrained weights: 2 blocks) for 2 epochs"),
+        ({"weights": "DEFAULT"}, "were trained (from pretrained weights: 2 blocks) for 2 epochs"),
+        ({"pretrained": False}, "were trained for 2 epochs"),  # what its own code loads is not known
+    ],
+)
+def test_only_networks_whose_beginning_is_known_were_trained_from_scratch(arguments, words):
+    outcomes = stored()
+    assert "were trained from scratch for 2 epochs" in paragraph(outcomes, margin=0.01)
+    own = {"factory": "timm:resnet18", "arguments": arguments, "image_size": 64}
+    arms = tuple(replace(arm, spec=own) if arm.name == "2 blocks" else arm for arm in outcomes.arms)
+    text = paragraph(replace(outcomes, arms=arms), margin=0.01)
+    assert words in text
+    assert "from scratch" not in text
+
+
+def test_a_study_whose_first_pair_has_just_finished_speaks_of_no_test():
+    outcomes = stored()
+    first = {
+        arm: {seed: each for seed, each in seeds.items() if seed == 0} for arm, seeds in outcomes.predictions.items()
+    }
+    text = paragraph(replace(outcomes, read_answers=lambda: Answers(outcomes.labels, first)), margin=0.01)
+    assert "With one seed" in text
+    assert "Holm" not in text
+
+
+def test_a_short_study_took_seconds_and_not_0_hours():
+    outcomes = stored()
+    assert "0.0 hours" not in paragraph(outcomes, margin=0.01)
+    on_gpu = replace(outcomes, cells=outcomes.cells.assign(seconds=3.0, gpu_share=0.25))
+    text = paragraph(on_gpu, margin=0.01)
+    assert "took 45 s of training and evaluation in all, 0.0031 GPU-hours" in text
+    on_gpu = replace(outcomes, cells=outcomes.cells.assign(seconds=36_000.0, gpu_share=0.5))
+    assert "took 150 h 0 min of training and evaluation in all, 75 GPU-hours" in paragraph(on_gpu, margin=0.01)
