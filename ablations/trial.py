@@ -109,6 +109,7 @@ def _prepare_device(placement: Placement) -> torch.device:
     device = torch.device(placement.device_type)
     if device.type == "cuda":
         torch.cuda.init()
+        device = torch.device("cuda", torch.cuda.current_device())  # setting a limit asks for the number, too
         torch.cuda.reset_peak_memory_stats(device)
         if placement.memory_cap is not None:
             # A share is Ray's bookkeeping; this makes it a limit, so that a trial cannot starve its neighbours.

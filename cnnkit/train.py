@@ -391,13 +391,15 @@ def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, updates_per_epo
     """Timm's scheduler, stepped after every update inside the recipe's own number of epochs, or None."""
     if recipe.schedule == "none":
         return None
+    # Left out where there is none: of timm before 1.0.31, None is an error.
+    decay = {} if recipe.decay_epochs is None else {"decay_epochs": recipe.decay_epochs}
     scheduler, epochs = create_scheduler_v2(
         optimizer,
         sched=recipe.schedule,
         num_epochs=recipe.epochs,
         warmup_epochs=recipe.warmup_epochs,
         warmup_lr=recipe.learning_rate / 100,
-        decay_epochs=recipe.decay_epochs,
+        **decay,
         decay_rate=1.0 if recipe.schedule == "poly" else 0.1,  # for poly it is the power
         min_lr=0.0,
         cooldown_epochs=0,

@@ -1,4 +1,6 @@
-"""A network that takes more memory than its share: three fifths of a GPU, or what no machine has."""
+"""A network that takes more memory than its share: three fifths of a GPU, or what no machine has. Two images, as in a
+rehearsal before the study, it takes like any other.
+"""
 
 import torch
 from torch import nn
@@ -12,10 +14,12 @@ class Greedy(nn.Module):
         self.classifier = nn.Linear(3, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) <= 2:
+            return self.classifier(x.mean((2, 3)))
         if x.is_cuda:
             total = torch.cuda.get_device_properties(x.device).total_memory
             torch.empty(total * 3 // 5, dtype=torch.uint8, device=x.device)
-        elif x.device.type == "cpu":
+        else:
             raise torch.OutOfMemoryError("no machine has so much")
         return self.classifier(x.mean((2, 3)))
 
