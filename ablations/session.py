@@ -4,14 +4,17 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ablations.cli import BAD_INPUT
 from ablations.display import Display
 from ablations.resources import GIB
 from ablations.temporary import STUDY_FOLDER, end_helpers, remove_left_overs, study_folder
@@ -58,6 +61,8 @@ START_TRIES = 3
 """How often Ray is started here; it gives up after half a minute, which a busy machine may need."""
 END_SECONDS = 20.0
 """How long Ray has to end by itself."""
+GRACE_SECONDS = 10.0
+"""How long the study has to end by itself after a part of Ray has."""
 PULSE_SECONDS = 0.5
 SILENCE_SECONDS = 30.0
 """How long the head of a cluster may be silent; after a minute Ray would end this process."""
@@ -106,7 +111,7 @@ def started_ray(
     remove_left_overs()
     with study_folder() as folder:
         if address is not None:
-            life = _joined(address, stopper)
+            life = _joined(address, stopper, display, folder)
             try:
                 yield folder
             finally:
@@ -126,7 +131,9 @@ def started_ray(
 def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resources: int) -> "_Life":
     for left in reversed(range(START_TRIES)):
         # Not an existing cluster that RAY_ADDRESS names, say.
-        life = _Life(stopper, address="local", include_dashboard=False, _temp_dir=str(folder), **resources)
+        life = _Life(
+            stopper, display, folder, address="local", include_dashboard=False, _temp_dir=str(folder), **resources
+        )
         try:
             life.begin()
             return life
@@ -145,14 +152,14 @@ def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resourc
     raise AssertionError("unreachable")
 
 
-def _joined(address: str, stopper: "StopOnRequest") -> "_Life":
+def _joined(address: str, stopper: "StopOnRequest", display: Display, folder: Path) -> "_Life":
     nobody = UserError(f"--address {address}: no Ray cluster answers there; start one with `ray start`")
     if (where := _host_and_port(address)) is not None:
         try:
             socket.create_connection(where, timeout=ANSWER_SECONDS / 3).close()
         except OSError as error:
             raise nobody from error
-    life = _Life(stopper, address=address)
+    life = _Life(stopper, display, folder, address=address)
     try:
         with environment({"RAY_BACKEND_LOG_LEVEL": "error"}):  # else Ray warns on the terminal while it waits
             life.begin(ANSWER_SECONDS)
@@ -190,8 +197,8 @@ class _Life:
     us up. Ray's processes end with the thread that started them, so the thread lives as long as they shall.
     """
 
-    def __init__(self, stopper: "StopOnRequest", **arguments: Any) -> None:
-        self.stopper, self.arguments = stopper, arguments
+    def __init__(self, stopper: "StopOnRequest", display: Display, folder: Path, **arguments: Any) -> None:
+        self.stopper, self.display, self.folder, self.arguments = stopper, display, folder, arguments
         self.begun, self.over = threading.Event(), threading.Event()
         self.error: BaseException | None = None
         self.heard = time.monotonic()
@@ -215,8 +222,21 @@ class _Life:
                 self.stopper.end(
                     UserError(f"{dead} has ended, killed perhaps; what is finished stays, and the same command goes on")
                 )
-                self.over.wait()
+                if not self.over.wait(GRACE_SECONDS):
+                    self._abandon()
         ray.shutdown()
+
+    def _abandon(self) -> None:
+        """The main thread hangs in a call of Ray's that never returns; a minute later Ray would end this process all the same,
+        with exit code 1 and words of its own.
+        """
+        with contextlib.suppress(Exception):
+            self.display.__exit__(None, None, None)
+            sys.stdout.flush()
+        end_helpers(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.write(2, f"error: {self.stopper.error}\n".encode())
+        os._exit(BAD_INPUT)
 
     def _dead_part(self) -> str | None:
         """A process of Ray's without which there is no going on, if it has ended."""

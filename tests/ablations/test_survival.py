@@ -20,6 +20,8 @@ from safetensors.numpy import load_file
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "run_ablation.py"
 pytestmark = pytest.mark.slow
+LONGER = ("--recipe.epochs", "8", "--split.train", "1000")
+"""Cells that take long enough to leave checkpoints."""
 
 
 def arguments(root: Path, *more: str, grid: str = "batch_norm", seeds: int = 3) -> list[str]:
@@ -274,9 +276,9 @@ def test_nodes_that_do_not_see_the_results_folder_finish_a_study_and_a_lost_node
     cluster, tmp_path
 ):
     root, address, env, other = cluster
-    longer = ["--recipe.epochs", "8", "--split.train", "1000"]  # so that there are checkpoints
+
     time.sleep(8)  # the second node joins
-    study = Started(arguments(root, *longer, "--address", address, seeds=1), env=env)
+    study = Started(arguments(root, *LONGER, "--address", address, seeds=1), env=env)
     while len(list(root.glob("unfinished/*/checkpoint.pt"))) < 2:
         assert study.process.poll() is None, study.process.communicate()[0]
         time.sleep(0.2)
@@ -285,7 +287,7 @@ def test_nodes_that_do_not_see_the_results_folder_finish_a_study_and_a_lost_node
     assert study.process.returncode == 0, output
     assert "Traceback" not in output
     study.wait_until_gone()
-    run(tmp_path / "alone", *longer, seeds=1)
+    run(tmp_path / "alone", *LONGER, seeds=1)
     assert_same(tmp_path / "alone", root)
     assert re.search("killed, or lost with its node; the cell goes on after epoch [1-7]\n", output), output
     assert "starts anew" not in output
@@ -334,7 +336,7 @@ def test_a_results_folder_that_disappears_is_one_sentence(tmp_path):
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
 def test_a_part_of_ray_that_dies_is_one_sentence_and_the_same_command_goes_on(part, tmp_path):
     root = tmp_path / "results"
-    study = Started(arguments(root, "--recipe.epochs", "30", seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    study = Started(arguments(root, *LONGER, seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not list(root.glob("unfinished/*/checkpoint.pt")):
         assert study.process.poll() is None
         time.sleep(0.2)
@@ -345,7 +347,7 @@ def test_a_part_of_ray_that_dies_is_one_sentence_and_the_same_command_goes_on(pa
     assert len(errors.strip().splitlines()) == 1, errors
     assert f"Ray's {part} has ended" in errors
     study.wait_until_gone()
-    run(root, "--recipe.epochs", "30", seeds=1)
+    run(root, *LONGER, seeds=1)
 
 
 def handles_signals(process: int) -> bool:
@@ -355,8 +357,10 @@ def handles_signals(process: int) -> bool:
     return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
-@pytest.mark.parametrize("after", [0, 0.2, 0.5, 1, 2, 3, 4.5, 6, 8, 11, "report", "page"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [*zip([signal.SIGINT, signal.SIGTERM] * 6, (0, 0.2, 0.5, 1, 2, 3, 4.5, 6, 8, 11, "report", "page"), strict=True)],
+)
 def test_a_signal_at_any_moment_ends_a_study_quietly(number, after, tmp_path):
     root, temporary = tmp_path / "results", Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     command = arguments(root, "--split.train", "200", seeds=1)
