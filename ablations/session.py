@@ -55,6 +55,9 @@ WORKER_ENVIRONMENT = {
 TOKEN = secrets.token_hex(32)
 """Ray protects a cluster that it starts by a token. One of our own, in memory, keeps Ray from writing one into the home
 directory, readable for all. One for the process, since Ray reads it once."""
+HTTP2_SETTINGS = b"\x04"
+HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0" * 5
+"""What a client says first: the preface and an empty frame of settings (RFC 9113, section 3.4)."""
 ANSWER_SECONDS = 25.0
 """How long a cluster has to answer."""
 START_TRIES = 3
@@ -154,19 +157,30 @@ def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resourc
 
 def _joined(address: str, stopper: "StopOnRequest", display: Display, folder: Path) -> "_Life":
     nobody = UserError(f"--address {address}: no Ray cluster answers there; start one with `ray start`")
-    if (where := _host_and_port(address)) is not None:
-        try:
-            socket.create_connection(where, timeout=ANSWER_SECONDS / 3).close()
-        except OSError as error:
-            raise nobody from error
+    where = _host_and_port(address)
+    if where is not None and not _speaks_ray(where):
+        raise nobody
     life = _Life(stopper, display, folder, address=address)
     try:
-        with environment({"RAY_BACKEND_LOG_LEVEL": "error"}):  # else Ray warns on the terminal while it waits
-            life.begin(ANSWER_SECONDS)
+        life.begin(ANSWER_SECONDS)
     except Exception as error:
         life.end(seconds=1)
         raise nobody from error
     return life
+
+
+def _speaks_ray(where: tuple[str, int]) -> bool:
+    """Whether something listens there that may be Ray: which speaks HTTP/2, and says so at once. Ray itself, asked to join
+    something else, waits long and warns on the terminal.
+    """
+    try:
+        with socket.create_connection(where, timeout=ANSWER_SECONDS / 3) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return True  # it waits for a handshake
+            connection.sendall(HTTP2_HELLO)
+            return connection.recv(9)[3:4] == HTTP2_SETTINGS
+    except OSError:
+        return False
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:

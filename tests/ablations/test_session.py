@@ -1,5 +1,6 @@
 """Starting and ending Ray, without Ray."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -102,18 +103,64 @@ def test_an_address_where_nothing_listens_is_said_at_once():
     assert time.monotonic() - began < 5
 
 
-def test_an_address_that_never_answers_has_an_end(fake, monkeypatch):
+@pytest.fixture
+def listener():
+    """A server that says `words` to who connects, if anything; its address."""
+    servers = []
+
+    def listening(words: bytes | None) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    if words is not None:
+                        connection.sendall(words)
+                    servers.append(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield listening
+    for server in servers:
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+@pytest.mark.parametrize("words", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_an_address_where_something_else_listens_is_not_joined(fake, listener, monkeypatch, words):
+    ray = fake()
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 0.9)
+    address = listener(words)
+    with pytest.raises(UserError, match=f"--address {address}: no Ray cluster"), start(Lines(), address=address):
+        raise AssertionError("unreachable")
+    assert ray.arguments == []
+
+
+SETTINGS = b"\0\0\0\4" + b"\0" * 5
+
+
+def test_a_cluster_is_joined(fake, listener):
+    ray, address = fake(), listener(SETTINGS)
+    with start(Lines(), address=address):
+        assert ray.arguments[0]["address"] == address
+    assert ray.shut_down == 1
+
+
+def test_a_cluster_that_answers_and_then_hangs_has_an_end(fake, listener, monkeypatch):
     fake()
-    monkeypatch.setattr(session, "ANSWER_SECONDS", 0.3)
-    silent = threading.Event()
-    monkeypatch.setattr(session.ray, "init", lambda **arguments: silent.wait())
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen()
-        address = f"127.0.0.1:{mute.getsockname()[1]}"
-        with pytest.raises(UserError, match="no Ray cluster answers there"), start(Lines(), address=address):
-            raise AssertionError("unreachable")
-    silent.set()
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 0.9)
+    hung = threading.Event()
+    monkeypatch.setattr(session.ray, "init", lambda **arguments: hung.wait())
+    with (
+        pytest.raises(UserError, match="no Ray cluster answers there"),
+        start(Lines(), address=listener(SETTINGS)),
+    ):
+        raise AssertionError("unreachable")
+    hung.set()
 
 
 def test_the_first_signal_asks_for_a_stop_and_the_second_stops_now():
