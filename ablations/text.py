@@ -108,3 +108,8 @@ def _line(widths: Any) -> int:
 
 def _longest_word(text: str) -> int:
     return max(map(cell_len, text.split()), default=1)
+
+
+def quoted(name: str) -> str:
+    """A name as a list of names can hold it: in quotation marks where it has a comma or the like of its own."""
+    return f"“{name}”" if any(mark in name for mark in ",;:“”") else name

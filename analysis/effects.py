@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablations.text import quoted
 from ablations.units import counted
 from analysis.outcomes import Outcomes
 from analysis.statistics import PairedEffect, holm, holm_levels, paired_effect, paying_for_looks
@@ -291,5 +292,7 @@ def remarks(effects: pd.DataFrame) -> list[str]:
     for column, sentence in left_out.items():
         lost = effects[effects[column] > 0]
         if len(lost):
-            notes.append(f"{sentence}: {', '.join(f'{row.arm}: {getattr(row, column)}' for row in lost.itertuples())}.")
+            notes.append(
+                f"{sentence}: {', '.join(f'{quoted(str(row.arm))}: {getattr(row, column)}' for row in lost.itertuples())}."
+            )
     return notes

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+import pandas as pd
 from pydantic import ValidationError
 
+from ablations.text import quoted
 from ablations.units import counted, duration
 from analysis.outcomes import Outcomes, StudiedArm, in_words
 from cnnkit.recipe import Augmentation, Recipe
@@ -120,7 +122,7 @@ def _beginning(arms: Sequence[StudiedArm]) -> str:
     own = [arm for arm in arms if "factory" in arm.spec]
     pretrained = [arm.name for arm in own if any((arm.spec.get("arguments") or {}).get(name) for name in PRETRAINED)]
     if pretrained:
-        return f"(from pretrained weights: {', '.join(pretrained)}) "
+        return f"(from pretrained weights: {', '.join(map(quoted, pretrained))}) "
     return "" if own else "from scratch "
 
 
@@ -238,8 +240,8 @@ def _hardware(outcomes: Outcomes) -> str:
     if done.empty:
         return ""
     devices = " and ".join(sorted(set(done["device"])))
-    at_once = int(done["trials_at_once"].max())
-    side_by_side = f", {at_once} at a time" if at_once > 1 else ""
+    at_once = done["trials_at_once"].max()
+    side_by_side = f", {at_once} at a time" if not pd.isna(at_once) and at_once > 1 else ""
     gpu_hours = (done["seconds"] * done["gpu_share"]).sum() / 3600
     gpu = f", {gpu_hours:.{2 if gpu_hours < 10 else 4}g} GPU-hours" if gpu_hours else ""
     versions = dict(part.rpartition(" ")[::2] for part in str(done["versions"].iloc[0]).split(", "))

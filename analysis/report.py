@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ablations.interruption import removed_if_interrupted
-from ablations.text import printable
+from ablations.text import printable, quoted
 from ablations.units import counted, duration
 from analysis import figures, methods, tables, verdict_rows
 from analysis.effects import points, remarks
@@ -76,6 +76,7 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         trim_blocks=True,
         finalize=_seen,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # filters stand in the order of the marks
     rows = verdict_rows.verdict_rows(effects)
     is_open = {row.arm for row in rows if row.kind in ("inconclusive", "no interval", "")}
     folded = is_open if len(is_open) > verdict_rows.SEVERAL else set()
@@ -85,7 +86,7 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         baseline=outcomes.baseline.name,
         baseline_accuracy=_baseline_accuracy(effects),
         answers=verdict_rows.answers(effects),
-        quoted=verdict_rows.quoted,
+        quoted=quoted,
         running=_running(outcomes.cells),
         warnings=_warnings(outcomes, effects),
         rows=[row for row in rows if row.arm not in folded],
@@ -169,7 +170,7 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
         ("data", outcomes.study.data_text),
         ("cells", f"{len(outcomes.arms)} arms x {counted(len(outcomes.seeds), 'seed')}: "
                   f"{_listed(cells['status'].value_counts(sort=False))}"),
-        ("not finished", "; ".join(f"{row.arm}, seed {row.seed}: {row.status}" for row in lost.itertuples())),
+        ("not finished", "; ".join(f"{quoted(str(row.arm))}, seed {row.seed}: {row.status}" for row in lost.itertuples())),
         ("machine", "; ".join(sorted({_machine(row) for row in done.dropna(subset=["device"]).to_dict("records")}))),
         ("versions", "; ".join(sorted(set(done["versions"].dropna())))),
         ("trained", " to ".join(_minute(time) for time in _span(done)) + (" UTC" if _span(done) else "")),
@@ -179,11 +180,15 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
 
 
 def _machine(cell: Mapping[Hashable, Any]) -> str:
-    threads = counted(cell["threads"], "thread")
-    return (
-        f"{cell['device']} ({cell['device_type']}, {cell['precision']}, {threads} a trial, "
-        f"{cell['trials_at_once']:g} at once)"
+    """A device and how it was used, as far as that is known."""
+    threads, at_once = cell["threads"], cell["trials_at_once"]
+    parts = (
+        *(str(cell[name]) for name in ("device_type", "precision") if not pd.isna(cell[name])),
+        "" if pd.isna(threads) else f"{counted(threads, 'thread')} a trial",
+        "" if pd.isna(at_once) else f"{at_once:g} at once",
     )
+    known = ", ".join(filter(None, parts))
+    return f"{cell['device']} ({known})" if known else str(cell["device"])
 
 
 def _span(done: pd.DataFrame) -> list[str]:

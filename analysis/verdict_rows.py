@@ -96,11 +96,6 @@ def answers(effects: pd.DataFrame) -> list[Answer]:
     ]
 
 
-def quoted(name: str) -> str:
-    """A name as a list of names can hold it: in quotation marks where it has a comma or the like of its own."""
-    return f"“{name}”" if any(mark in name for mark in ",;:“”") else name
-
-
 def verdict_rows(effects: pd.DataFrame) -> list[VerdictRow]:
     """The arms beside the baseline, in the grid's order.
 

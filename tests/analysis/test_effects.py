@@ -97,6 +97,11 @@ def test_seeds_without_a_partner_are_left_out_of_the_difference_and_said():
     assert "base: 1" in " ".join(remarks(table))
 
 
+def test_names_with_commas_and_colons_are_quoted_where_names_stand_in_a_list():
+    table = effect_table(study({"base": [0.5, None], "a, b: 2": [0.5, None]}))
+    assert remarks(table) == ["Seeds not finished: base: 1, “a, b: 2”: 1."]
+
+
 def test_one_seed_gives_an_effect_without_an_interval():
     row = effect_table(study({"base": [0.5], "arm": [0.52]})).iloc[1]
     assert math.isnan(row["low"])

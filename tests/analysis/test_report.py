@@ -1,6 +1,7 @@
 import io
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from analysis import report, tables
 from analysis.flipping import flipping_images
-from analysis.outcomes import Outcomes
+from analysis.outcomes import Answers, Outcomes
 from analysis.render import latex, with_minus_signs
 from analysis.study_tables import StudyTables
 from analysis.thumbnails import TestImages
@@ -264,3 +265,38 @@ def test_a_page_without_the_images_says_why(sample, tmp_path, given, words):
     page = Page(report.write(study(), tmp_path / "report", images=images).read_text(encoding="utf-8"))
     assert words in page.text
     assert "Images that flip" in page.text
+
+
+def test_what_is_known_of_a_device_is_said_and_nothing_else(tmp_path):
+    outcomes = study().outcomes
+    cells = outcomes.cells.assign(threads=pd.NA, trials_at_once=pd.NA).astype(
+        {"threads": "Int64", "trials_at_once": "Int64"}
+    )
+    page = Page(report.write(StudyTables(replace(outcomes, cells=cells)), tmp_path / "a").read_text(encoding="utf-8"))
+    assert "AMD EPYC, 2 cores (cpu, bf16)" in page.text
+
+
+def test_of_many_arms_those_that_are_not_settled_are_folded_and_counted(tmp_path):
+    outcomes = study().outcomes
+    arms = {arm.name: arm for arm in outcomes.arms}
+    copies = [f"{name}, again {n}" for name in ("2 blocks", "5 blocks", "6 blocks") for n in range(4)]
+    of = {copy: copy.partition(",")[0] for copy in copies}
+    cells = pd.concat(
+        [outcomes.cells, *(outcomes.cells[outcomes.cells["arm"] == of[copy]].assign(arm=copy) for copy in copies)]
+    )
+    many = replace(
+        outcomes,
+        arms=(*outcomes.arms, *(replace(arms[of[copy]], name=copy) for copy in copies)),
+        cells=cells,
+        curves={},
+        read_logits=None,
+        read_answers=lambda: Answers(
+            outcomes.labels, {**outcomes.predictions, **{copy: outcomes.predictions[of[copy]] for copy in copies}}
+        ),
+    )
+    html = report.write(StudyTables(many), tmp_path / "report").read_text(encoding="utf-8")
+    unfolded = re.sub(r"<details>.*?</details>", "", html, flags=re.DOTALL)
+    rows = re.findall(r'<li class="verdict (\w+)"><b class="arm">(.*?)</b>', unfolded)
+    assert {kind for kind, _ in rows} <= {"baseline", "better", "worse", "equivalent"}
+    assert re.search(r"<summary>1[2-6] arms that are not settled</summary>", html)
+    assert re.search(r"and (\d+) others", html)
