@@ -7,20 +7,14 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Int, UInt8
 
 from ablations.measure_store import Arrays
 from ablations.measuring import TrainedNetwork
 from analysis import attention, measured, reliance
-from analysis.gradcam import grad_cam
-from analysis.maps import coarsen
+from analysis.looking import look
 from analysis.measured import Found
 from analysis.stimuli import Stimuli
-from cnnkit.augment import to_input, to_unit
-
-FINEST = 32
-"""Maps are kept at no more positions along a side than this: more than the images have pixels say nothing new."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +127,8 @@ class Composites:
 
 
 def _explained(network: TrainedNetwork, pixels: np.ndarray) -> Arrays:
-    logits = network.logits(pixels)
-    answers = logits.argmax(axis=1)
-    maps = []
-    for start in range(0, len(pixels), 64):
-        batch = slice(start, start + 64)
-        some = torch.from_numpy(np.ascontiguousarray(pixels[batch])).to(network.device)
-        found = grad_cam(network.model, to_input(to_unit(some), network.image_size), answers[batch])
-        maps.append(coarsen(found, FINEST) if min(found.shape[1:]) > FINEST else found)
-    return {"logits": logits, "maps": np.concatenate(maps)}
+    found = look(network, pixels)
+    return {"logits": found.logits, "maps": found.maps}
 
 
 Asked = ShapeBias | Reliance | Attention | Composites

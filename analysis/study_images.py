@@ -32,7 +32,7 @@ def find_images(outcomes: Outcomes, folder: str | None = None) -> TestImages | s
             raise UserError(
                 f"{folder} holds other data ({data.describe()}) than the study was trained on ({about.data.text})"
             )
-    return f"the data set (fingerprint {about.data.fingerprint}) was not found; experiments/report.py --data takes its folder"
+    return f"the data set (fingerprint {about.data.fingerprint}) was not found; give its folder by --data"
 
 
 def images_of(outcomes: Outcomes, data: Data) -> TestImages | str:
