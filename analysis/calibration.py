@@ -8,6 +8,7 @@ Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -23,36 +24,34 @@ CALIBRATION = ("arm", "is_baseline", "seed", "error", "confidence", "accuracy")
 RELIABILITY = ("arm", "is_baseline", "bin", "images", "confidence", "accuracy")
 
 
-def calibration(outcomes: Outcomes) -> pd.DataFrame:
-    """A row a finished cell whose test logits are there.
+@dataclass(frozen=True)
+class Calibration:
+    """Of the finished cells whose test logits are there. All shares are 0 to 1."""
 
-    Columns: arm, is_baseline, seed, error (ECE), confidence and accuracy (means over the test images). 0 to 1.
+    by_cell: pd.DataFrame
+    """A row a cell: arm, is_baseline, seed, error (ECE), confidence and accuracy (means over the test images)."""
+    by_confidence: pd.DataFrame
+    """What a reliability diagram shows, a row an arm and bin of confidence that an answer of one of its seeds falls into: arm,
+    is_baseline, bin (from 0), images (of all seeds), confidence, accuracy (means over them).
     """
-    rows = []
-    for arm, is_baseline, seed, confidence, right in _cells(outcomes):
-        images, sure, correct = _binned(confidence, right)
-        error = float(np.abs(sure - correct).sum() / images.sum())
-        rows.append((arm, is_baseline, seed, error, confidence.mean(), right.mean()))
-    return pd.DataFrame(rows, columns=CALIBRATION)
 
 
-def reliability(outcomes: Outcomes) -> pd.DataFrame:
-    """What a reliability diagram shows: a row an arm and bin of confidence that an answer of one of its seeds falls into.
-
-    Columns: arm, is_baseline, bin (from 0), images (of all seeds), confidence, accuracy (means over them). 0 to 1.
-    """
+def calibration(outcomes: Outcomes) -> Calibration:
+    """Reads each cell's logits once, one cell after the other: all of them fill gigabytes."""
+    cells = []
     sums: dict[tuple[str, bool], np.ndarray] = {}
-    for arm, is_baseline, _, confidence, right in _cells(outcomes):
-        sums[arm, is_baseline] = sums.get((arm, is_baseline), 0) + np.stack(_binned(confidence, right))
-    return pd.DataFrame(
-        [
-            (*arm, place, int(images), sure / images, correct / images)
-            for arm, bins in sums.items()
-            for place, (images, sure, correct) in enumerate(bins.T)
-            if images
-        ],
-        columns=RELIABILITY,
-    )
+    for arm, is_baseline, seed, confidence, right in _cells(outcomes):
+        images, sure, correct = bins = _binned(confidence, right)
+        error = float(np.abs(sure - correct).sum() / images.sum())
+        cells.append((arm, is_baseline, seed, error, confidence.mean(), right.mean()))
+        sums[arm, is_baseline] = sums.get((arm, is_baseline), 0) + np.stack(bins)
+    by_confidence = [
+        (*arm, place, int(images), sure / images, correct / images)
+        for arm, bins_of_arm in sums.items()
+        for place, (images, sure, correct) in enumerate(bins_of_arm.T)
+        if images
+    ]
+    return Calibration(pd.DataFrame(cells, columns=CALIBRATION), pd.DataFrame(by_confidence, columns=RELIABILITY))
 
 
 def _cells(

@@ -49,7 +49,7 @@ def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Below the diagonal networks are surer than they are right. Bins with less than 1 % of an arm's answers are left out.
 
-    Args: table: as `analysis.calibration.reliability`.
+    Args: table: as `analysis.calibration.Calibration.by_confidence`.
     Raises: NothingToDraw: no cell has logits.
     """
     if table.empty:

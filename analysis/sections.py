@@ -80,7 +80,7 @@ def learning(source: Source) -> list[Section]:
 
 def confidence(source: Source) -> list[Section]:
     """How sure the networks are, and how sure they may be; nothing of it where no logits are known."""
-    found = source.study.calibration
+    found = source.study.calibration.by_cell
     if found.empty:
         return []
     return [Section("Confidence", figures=source.drawn("reliability"), tables=[tables.calibration(found)])]

@@ -92,7 +92,7 @@ FIGURES: dict[str, StudyFigure] = {
             "reliability",
             "Share of right answers (%) among those of each confidence, all seeds of an arm together. Below the diagonal, "
             "networks are surer than they are right.",
-            lambda study: fit_figures.reliability(study.reliability),
+            lambda study: fit_figures.reliability(study.calibration.by_confidence),
         ),
         StudyFigure(
             "per_class",

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis import calibration, fit, per_class
+from analysis import fit, per_class
+from analysis.calibration import Calibration, calibration
 from analysis.effects import MARGIN, effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.outcomes import Outcomes
@@ -58,14 +59,9 @@ class StudyTables:
         return fit.fit_table(self.outcomes)
 
     @cached_property
-    def calibration(self) -> pd.DataFrame:
+    def calibration(self) -> Calibration:
         """As `analysis.calibration.calibration`."""
-        return calibration.calibration(self.outcomes)
-
-    @cached_property
-    def reliability(self) -> pd.DataFrame:
-        """As `analysis.calibration.reliability`."""
-        return calibration.reliability(self.outcomes)
+        return calibration(self.outcomes)
 
     @cached_property
     def recalls(self) -> pd.DataFrame:

@@ -154,7 +154,7 @@ def fit(frame: pd.DataFrame) -> Table:
 def calibration(frame: pd.DataFrame) -> Table:
     """How sure the networks are.
 
-    Args: frame: as `analysis.calibration.calibration`.
+    Args: frame: as `analysis.calibration.Calibration.by_cell`.
     """
     by_arm = frame.groupby("arm", sort=False)
     means, sds = by_arm[["error", "confidence", "accuracy"]].mean(), by_arm["error"].std(ddof=1)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.calibration import calibration, reliability
+from analysis.calibration import calibration
 from analysis.fit import fit_table
 from analysis.outcomes import Outcomes
 from cnnkit.evaluate import calibration_error
@@ -17,7 +17,7 @@ def outcomes() -> Outcomes:
 
 
 def test_the_calibration_error_is_that_of_the_records_definition(outcomes):
-    table = calibration(outcomes)
+    table = calibration(outcomes).by_cell
     assert len(table) == 15
     for row in table.itertuples():
         assert row.error == pytest.approx(calibration_error(*outcomes.logits(row.arm, row.seed)))
@@ -25,9 +25,10 @@ def test_the_calibration_error_is_that_of_the_records_definition(outcomes):
 
 
 def test_a_reliability_diagram_counts_every_answer_once(outcomes):
-    table = reliability(outcomes)
+    found = calibration(outcomes)
+    table = found.by_confidence
     assert (table.groupby("arm")["images"].sum() == 3 * 500).all()
-    per_arm = calibration(outcomes).groupby("arm")["accuracy"].mean()
+    per_arm = found.by_cell.groupby("arm")["accuracy"].mean()
     weighted = (table["accuracy"] * table["images"]).groupby(table["arm"]).sum() / 1500
     assert weighted.to_dict() == pytest.approx(per_arm.to_dict())
     edges = np.floor(table["confidence"] * 15).clip(upper=14)
