@@ -54,7 +54,8 @@ class _Recorded:
     def __init__(self, passes: Passes, model: nn.Module, chosen: Tensor, uniforms: Tensor) -> None:
         self.chosen, self.uniforms = chosen.clone(), uniforms.clone()
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # What other threads ask of the GPU meanwhile (a data loader that pins memory, for one) is none of the recording's.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.loss = passes(model, self.chosen, self.uniforms)
         self.parameters = list(model.parameters())
         self.gradients = [parameter.grad for parameter in self.parameters]

@@ -1,6 +1,7 @@
 """Nothing waits for the GPU inside an epoch, and an update's kernels can be launched together without changing a number."""
 
 import contextlib
+import threading
 
 import numpy as np
 import pytest
@@ -160,6 +161,27 @@ def test_a_graph_changes_no_number(device, tiny, precision, optimizer, monkeypat
     assert [epoch.train_loss for epoch in graphed.curve] == [epoch.train_loss for epoch in plain.curve]
     assert np.array_equal(graphed.test_logits, plain.test_logits)
     assert np.array_equal(graphed.validation_logits, plain.validation_logits)
+
+
+@pytest.mark.gpu
+def test_another_thread_that_uses_the_gpu_does_not_spoil_a_recording(tiny):
+    over = threading.Event()
+
+    def pin_memory() -> None:  # as a data loader's thread does
+        while not over.is_set():
+            torch.empty(1 << 20).pin_memory()
+
+    thread = threading.Thread(target=pin_memory)
+    thread.start()
+    try:
+        run = training(tiny, torch.device("cuda"), RECIPE, stochastic(), cuda_graphs=True)
+        graphed = finish(run)
+    finally:
+        over.set()
+        thread.join()
+    assert run._graphed.recorded is not None
+    plain = finish(training(tiny, torch.device("cuda"), RECIPE, stochastic()))
+    assert np.array_equal(graphed.test_logits, plain.test_logits)
 
 
 def test_a_run_with_a_graph_goes_on_from_one_without_and_back(device, tiny, monkeypatch):
