@@ -490,9 +490,9 @@ def _axes_for_rows(names: Sequence[str] | pd.Series | pd.Index, *, extra: float)
     return _axes(extra + 0.13 * max(2, lines) * len(names))
 
 
-def axes_for_names(names: Sequence[str] | pd.Series) -> Axes:
-    """Room for the names at the ends of lines."""
-    return _axes(max(2.4, 0.8 + 0.13 * sum(wrapped(name).count("\n") + 1 for name in names)))
+def axes_for_names(names: Sequence[str] | pd.Series, *, extra: float = 0) -> Axes:
+    """Room for the names at the ends of lines, and `extra` inches for a note below the axis."""
+    return _axes(extra + max(2.4, 0.8 + 0.13 * sum(wrapped(name).count("\n") + 1 for name in names)))
 
 
 def wrapped(name: str, characters: int = 18) -> str:

@@ -24,7 +24,7 @@ def losses(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if epochs.empty:
         raise NothingToDraw("no arm has a finished seed")
     arms = epochs.drop_duplicates("arm")[["arm", "is_baseline"]]
-    ax = axes_for_names(arms["arm"]) if ax is None else ax
+    ax = axes_for_names(arms["arm"], extra=0.35) if ax is None else ax
     ends, names, colours = [], [], []
     for name, colour in _coloured(arms):
         curves = epochs[epochs["arm"] == name].groupby("epoch")[["train_loss", "validation_loss"]].mean()
@@ -39,8 +39,8 @@ def losses(epochs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_locator(MaxNLocator(7, steps=TICKS))
     ax.margins(x=0.02)
-    label_ends(ax, ends, names, colours)
     note(ax, "Solid: validation images. Dashed: training images, with dropout and augmentation, mean over the epoch.")
+    label_ends(ax, ends, names, colours)  # last, as the note takes room from the axes
     return ax
 
 

@@ -27,6 +27,7 @@ from analysis.figures import (
     steps,
     two_factor,
 )
+from analysis.fit_figures import losses, reliability
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.per_class import recalls
 from cnnkit.data import CLASSES
@@ -595,13 +596,25 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             return learning_curves(
                 curves_of({arm: [list(0.6 + 0.02 * dice.normal(size=5)) for _ in range(seeds)] for arm in arms}), ax=ax
             )
+        case "losses":
+            accuracies = {arm: [list(0.6 + 0.02 * dice.normal(size=5)) for _ in range(seeds)] for arm in arms}
+            epochs = curves_of(accuracies)
+            falling = 1 - epochs["validation_accuracy"]
+            return losses(epochs.assign(train_loss=falling, validation_loss=falling + 0.1), ax=ax)
+        case "reliability":
+            bins = [
+                {"arm": arm, "is_baseline": arm == arms[0], "images": 10, "confidence": sure, "accuracy": right}
+                for arm in arms
+                for sure, right in zip((0.2, 0.5, 0.9), 0.6 + 0.02 * dice.normal(size=3), strict=True)
+            ]
+            return reliability(pd.DataFrame(bins), ax=ax)
         case _:
             return per_class(
                 recalls_of({arm: {s: list(dice.uniform(size=10)) for s in range(seeds)} for arm in arms}), ax=ax
             )
 
 
-NAMES = ("forest", "steps", "two_factor", "cost", "curves", "classes")
+NAMES = ("forest", "steps", "two_factor", "cost", "curves", "losses", "reliability", "classes")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -626,7 +639,7 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
         assert label.get_text()[:1].isupper() or not label.get_text()
 
 
-@pytest.mark.parametrize("name", ["forest", "steps", "two_factor", "curves", "classes"])
+@pytest.mark.parametrize("name", ["forest", "steps", "two_factor", "curves", "losses", "reliability", "classes"])
 @pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
 def test_names_do_not_cover_each_other(name, arms):
     ax = drawn(name, arms)
@@ -691,6 +704,8 @@ def test_an_axes_in_a_subfigure_will_do():
         (lambda: drawn_forest({"base": [None], "a": [0.5]}), "in common with the baseline"),
         (lambda: drawn_forest({"base": [0.5]}), "in common with the baseline"),
         (lambda: learning_curves(pd.DataFrame()), "no arm"),
+        (lambda: losses(pd.DataFrame()), "no arm"),
+        (lambda: reliability(pd.DataFrame()), "no arm"),
         (lambda: per_class(pd.DataFrame()), "no arm"),
         (lambda: per_class(recalls_of({"base": {0: [0.5]}})), "no arm but the baseline"),
         (lambda: per_class(recalls_of({"base": {}, "a": {0: [0.5]}})), "baseline"),
