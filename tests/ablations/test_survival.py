@@ -70,6 +70,7 @@ class Started:
         environment = {**os.environ, **more.pop("env", {}), name: value}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen(command, env=environment, **{**output, **more})
+        STARTED.append(self)
 
     def family(self) -> dict[int, str]:
         """Processes that the study started, itself among them, and their titles."""
@@ -80,6 +81,18 @@ class Started:
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
         return found
 
+    def end(self) -> None:
+        """Whatever is left of it, of a test that has failed too."""
+        for _ in range(50):
+            family = self.family()
+            for process in family:
+                kill(process)
+            if self.process.poll() is not None and not family:
+                break
+            time.sleep(0.1)
+        for pipe in filter(None, (self.process.stdout, self.process.stderr)):
+            pipe.close()
+
     def wait_until_gone(self) -> None:
         """Ray's processes of a study that has ended, or was killed, end by themselves."""
         for _ in range(60):
@@ -87,6 +100,16 @@ class Started:
                 return
             time.sleep(0.5)
         raise AssertionError(f"processes stay behind: {self.family()}")
+
+
+STARTED: list[Started] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running():
+    yield
+    while STARTED:
+        STARTED.pop().end()
 
 
 def kill(process: int) -> None:
@@ -232,16 +255,7 @@ class Node(Started):
     def __init__(self, hidden: Path, *arguments: str, env: dict[str, str]) -> None:
         ray = Path(sys.executable).with_name("ray")
         start = f'mount -t tmpfs none {hidden} && exec {ray} start --num-cpus=1 --block "$@"'
-        super().__init__(["unshare", "-m", "sh", "-c", start, "sh", *arguments], env=env, start_new_session=True)
-
-    def kill(self) -> None:
-        for _ in range(20):
-            family = self.family()
-            for process in family:
-                kill(process)
-            if not family:
-                return
-            time.sleep(0.2)
+        super().__init__(["unshare", "-m", "sh", "-c", start, "sh", *arguments], env=env, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -256,7 +270,6 @@ def cluster(tmp_path):
     hidden = tmp_path / "seen-by-the-driver"
     port = address.partition(":")[2]
     head = Node(hidden, "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={base}", env=env)
-    other = None
     try:
         for _ in range(300):
             with contextlib.suppress(OSError):
@@ -267,8 +280,7 @@ def cluster(tmp_path):
         other = Node(hidden, f"--address={address}", env=env)
         yield hidden / "results", address, env, other
     finally:
-        for node in filter(None, (other, head)):
-            node.kill()
+        head.end()
         shutil.rmtree(base, ignore_errors=True)
 
 
@@ -282,7 +294,7 @@ def test_nodes_that_do_not_see_the_results_folder_finish_a_study_and_a_lost_node
     while len(list(root.glob("unfinished/*/checkpoint.pt"))) < 2:
         assert study.process.poll() is None, study.process.communicate()[0]
         time.sleep(0.2)
-    other.kill()
+    other.end()
     output, _ = study.process.communicate(timeout=300)
     assert study.process.returncode == 0, output
     assert "Traceback" not in output
