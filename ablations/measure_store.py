@@ -9,7 +9,8 @@ names the weights that it was found in, so that a cell that was trained again is
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ from cnnkit.errors import brief
 Arrays = Mapping[str, np.ndarray]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}-[A-Za-z0-9._-]{1,60}")
 WEIGHTS = "weights.safetensors"
+
+
+def plain_name(measure: str) -> str:
+    """A measure's name without its version."""
+    return measure.partition("-")[0]
 
 
 class MeasureStore:
@@ -45,6 +51,14 @@ class MeasureStore:
             return self.read(record, name) is not None
         except DamagedRecord:
             return False
+
+    def files(self, key: str) -> list[Path]:
+        """What measures left of a cell, whichever weights it was found in and whether it can be read or not."""
+        return sorted((self.store.root / "measures" / key).glob("*.safetensors"))
+
+    def counts(self, keys: Iterable[str]) -> dict[str, int]:
+        """How many of the cells have something of each measure, in any version, by its plain name."""
+        return dict(Counter(name for key in keys for name in {plain_name(file.name) for file in self.files(key)}))
 
     def write(self, record: Record, name: str, arrays: Arrays) -> None:
         """Keeps what a measure found in a cell's network.

@@ -2,10 +2,15 @@
 
 A measure is a name, a version and a function from a trained network to small named arrays. It runs over finished cells,
 from the weights that they kept, and what it finds is kept beside them: a cell that was measured costs nothing again.
+
+A `Question` is all that is needed to ask one network, on whichever machine; `answer` asks it and touches no folder. The
+`Survey` of a study alone reads and writes its results folder. `ablations.side_by_side` asks many networks at once.
 """
 
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, get_args
 
@@ -13,14 +18,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from ablations.measure_store import Arrays, MeasureStore
-from ablations.networks import load_network
-from ablations.record import Record, Study, StudyCell
+from ablations.measure_store import Arrays, MeasureStore, plain_name
+from ablations.networks import ChangedCode, kept_weights, network_of
+from ablations.record import ArmEntry, Provenance, Record, Study, StudyCell
+from ablations.resources import machine_cores
 from ablations.store import DamagedRecord, Store
+from cnnkit.augment import to_input, to_unit
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict
 from cnnkit.memory_format import FORMATS
 from cnnkit.recipe import Precision
+from cnnkit.search_paths import add_search_paths
 from cnnkit.train import AUTOCAST
 
 
@@ -41,18 +49,29 @@ class TrainedNetwork:
         cls, store: Store, study: Study, cell: StudyCell, record: Record, device: torch.device, paths: Sequence[str]
     ) -> "TrainedNetwork":
         """Raises: UserError: the cell kept no weights that can be used, or its network cannot be built."""
-        model, entry = load_network(store.root, study.name, cell.arm, cell.seed, search_paths=paths)
-        precision: Precision = next((one for one in get_args(Precision) if one == record.provenance.precision), "fp32")
-        kept = record.provenance.memory_format
-        memory_format = FORMATS["channels_last" if kept == "channels_last" else "contiguous"]
-        model = model.to(device).to(memory_format=memory_format)
-        return cls(model, int(entry.spec["image_size"]), precision, memory_format, device)
+        weights = kept_weights(store, cell.key, name_of(cell))
+        add_search_paths(list(paths))
+        entry = next(entry for entry in study.arms if entry.name == cell.arm)
+        return cls.made(entry, weights, record.provenance, device)
+
+    @classmethod
+    def made(cls, arm: ArmEntry, weights: bytes, provenance: Provenance, device: torch.device) -> "TrainedNetwork":
+        """Raises: UserError: the network cannot be built, or the weights are another's."""
+        precision: Precision = next((one for one in get_args(Precision) if one == provenance.precision), "fp32")
+        memory_format = FORMATS["channels_last" if provenance.memory_format == "channels_last" else "contiguous"]
+        model = network_of(arm, weights).to(device).to(memory_format=memory_format)
+        return cls(model, int(arm.spec["image_size"]), precision, memory_format, device)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(n, classes) float32 of (n, channels, h, w) uint8 images of any size, computed as in its own evaluation."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        pixels = torch.tensor(images, device=self.device)
         autocast = AUTOCAST[self.precision]
         return predict(self.model, pixels, self.image_size, autocast=autocast, memory_format=self.memory_format).numpy()
+
+    def inputs(self, images: np.ndarray) -> torch.Tensor:
+        """(n, channels, s, s) fp32 of (n, channels, h, w) uint8 images: as they enter the network."""
+        pixels = torch.tensor(images, device=self.device)
+        return to_input(to_unit(pixels), self.image_size).contiguous(memory_format=self.memory_format)
 
 
 class Measure(Protocol):
@@ -66,6 +85,96 @@ class Measure(Protocol):
     def __call__(self, network: TrainedNetwork) -> Arrays:
         """What is found, as small arrays by name."""
         ...
+
+
+def name_of(cell: StudyCell) -> str:
+    """What a cell is called in a sentence."""
+    return f"{cell.arm}, seed {cell.seed}"
+
+
+# -- one network, wherever it is asked
+
+
+@dataclass(frozen=True)
+class Question:
+    """A finished cell's network as it travels, and what it is asked."""
+
+    cell: str
+    """What it is called in sentences."""
+    arm: ArmEntry
+    provenance: Provenance
+    weights: bytes
+    names: tuple[str, ...]
+    """Of the measures to take."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of each operation on the CPU: as many as it was evaluated with, since numbers depend on it in the last
+        digits.
+        """
+        return max(1, self.provenance.threads)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network said."""
+
+    found: dict[str, Arrays] = field(default_factory=dict)
+    """By the measure's name."""
+    lacking: tuple[str, ...] = ()
+    """A sentence for each thing that went wrong."""
+    remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def answer(question: Question, measures: Sequence[Measure], device: torch.device) -> Answer:
+    """Builds the network and takes the measures that the question names. Whatever goes wrong is a sentence of the answer."""
+    began = time.monotonic()
+    with warnings.catch_warnings(record=True) as caught, _threads(min(question.threads, machine_cores())):
+        warnings.simplefilter("ignore")  # of networks' and libraries' code
+        warnings.simplefilter("always", ChangedCode)
+        found, lacking = _found(question, measures, device)
+    remarks = tuple(f"{question.cell}: {one.message}" for one in caught)
+    return Answer(found, tuple(lacking), remarks, time.monotonic() - began)
+
+
+def _found(
+    question: Question, measures: Sequence[Measure], device: torch.device
+) -> tuple[dict[str, Arrays], list[str]]:
+    try:
+        network = TrainedNetwork.made(question.arm, question.weights, question.provenance, device)
+    except Exception as error:  # whatever one network does must not end the others
+        return {}, [f"{question.cell}: {_sentence(error)}"]
+    found: dict[str, Arrays] = {}
+    lacking = []
+    for measure in measures:
+        if measure.name in question.names:
+            try:
+                found[measure.name] = {name: np.asarray(array) for name, array in measure(network).items()}
+            except Exception as error:
+                lacking.append(f"{question.cell}, {plain_name(measure.name)}: {_sentence(error)}")
+    return found, lacking
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "out of memory; run experiments/measure.py where there is more"
+    return f"measuring failed with {brief(error)}"
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# -- the networks of a study
 
 
 @dataclass(frozen=True)
@@ -92,7 +201,91 @@ class Measuring:
     """Finished cells that had been measured before."""
     unfinished: int = 0
     lacking: list[str] = field(default_factory=list)
-    """A sentence for each finished cell that could not be measured: its weights are missing, say."""
+    """A sentence for each thing that could not be measured: a cell whose weights are missing, say."""
+    remarks: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class Survey:
+    """The networks of a study that are to be measured, and what has come of it. Alone touches the results folder.
+
+    Raises: UserError: (all methods) the results folder cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: Study,
+        measures: Sequence[Measure],
+        on_advance: Callable[[Advance], None] | None = None,
+    ) -> None:
+        self.store, self.study, self.measures = store, study, measures
+        self.result = Measuring()
+        self._kept, self._on_advance = MeasureStore(store), on_advance
+        self._records: dict[str, Record] = {}
+        self._waiting = self._asked()
+        self.total, self._done, self._started = len(self._waiting), 0, time.monotonic()
+
+    def _asked(self) -> list[tuple[StudyCell, tuple[str, ...]]]:
+        """Finished cells that lack a measure, and the names of those that they lack."""
+        waiting = []
+        for cell in self.study.cells:
+            if not self.store.is_finished(cell.key):
+                self.result.unfinished += 1
+                continue
+            try:
+                record = self.store.read(cell.key)
+            except DamagedRecord as error:
+                self.result.lacking.append(f"{name_of(cell)}: {error}")
+                continue
+            missing = tuple(measure.name for measure in self.measures if not self._kept.has(record, measure.name))
+            if missing:
+                self._records[name_of(cell)] = record
+                waiting.append((cell, missing))
+            else:
+                self.result.before += 1
+        return waiting
+
+    @property
+    def waiting(self) -> int:
+        """Cells that no question has been made of yet."""
+        return len(self._waiting)
+
+    @property
+    def done(self) -> int:
+        """Cells of which the answer is here."""
+        return self._done
+
+    @property
+    def seconds_left(self) -> float:
+        """At the pace so far."""
+        pace = (time.monotonic() - self._started) / max(1, self._done)
+        return pace * (self.total - self._done)
+
+    def questions(self) -> Iterator[Question]:
+        """The cells that are left, one after another; those without weights are named and passed over."""
+        arms = {entry.name: entry for entry in self.study.arms}
+        while self._waiting:
+            cell, names = self._waiting.pop(0)
+            name = name_of(cell)
+            try:
+                weights = kept_weights(self.store, cell.key, name)
+            except UserError as error:
+                self.total -= 1
+                self.result.lacking.append(str(error))
+                continue
+            yield Question(name, arms[cell.arm], self._records[name].provenance, weights, names)
+
+    def keep(self, question: Question, given: Answer) -> None:
+        """Writes what a network said."""
+        for name, arrays in given.found.items():
+            self._kept.write(self._records[question.cell], name, arrays)
+        self.result.lacking += given.lacking
+        self.result.remarks += given.remarks
+        self.result.measured += not given.lacking
+        self._done += 1
+        if self._on_advance is not None:
+            self._on_advance(Advance(self._done, self.total, question.cell, given.seconds, self.seconds_left))
 
 
 def measure_study(
@@ -109,39 +302,8 @@ def measure_study(
     Args: search_paths: folders of the user's own modules.
     Raises: UserError: the results folder cannot be written.
     """
-    kept, result = MeasureStore(store), Measuring()
-    waiting: list[tuple[str, StudyCell, Record, list[Measure]]] = []
-    for cell in study.cells:
-        name = f"{cell.arm}, seed {cell.seed}"
-        if not store.is_finished(cell.key):
-            result.unfinished += 1
-            continue
-        try:
-            record = store.read(cell.key)
-        except DamagedRecord as error:
-            result.lacking.append(f"{name}: {error}")
-            continue
-        missing = [measure for measure in measures if not kept.has(record, measure.name)]
-        if missing:
-            waiting.append((name, cell, record, missing))
-        else:
-            result.before += 1
-    started = time.monotonic()
-    for done, (name, cell, record, missing) in enumerate(waiting, start=1):
-        began = time.monotonic()
-        try:
-            network = TrainedNetwork.load(store, study, cell, record, torch.device(device), search_paths)
-            found = [(measure.name, measure(network)) for measure in missing]
-        except UserError as error:
-            result.lacking.append(str(error))
-            continue
-        except Exception as error:  # whatever one network does must not end the others
-            result.lacking.append(f"{name}: measuring failed with {brief(error)}")
-            continue
-        for measure_name, arrays in found:
-            kept.write(record, measure_name, arrays)
-        result.measured += 1
-        if on_advance is not None:
-            pace = (time.monotonic() - started) / done
-            on_advance(Advance(done, len(waiting), name, time.monotonic() - began, pace * (len(waiting) - done)))
-    return result
+    survey = Survey(store, study, measures, on_advance)
+    add_search_paths(list(search_paths))
+    for question in survey.questions():
+        survey.keep(question, answer(question, measures, torch.device(device)))
+    return survey.result

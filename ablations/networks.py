@@ -21,6 +21,10 @@ from cnnkit.spec import ConvNetSpec, ModuleSpec, one_sentence
 from cnnkit.weights import from_bytes
 
 
+class ChangedCode(UserWarning):
+    """A network of the user's own is built by other code than it was trained with."""
+
+
 def load_network(
     root: Path | str, study: str, arm: str, seed: int, *, search_paths: Sequence[Path | str] = ()
 ) -> tuple[nn.Module, ArmEntry]:
@@ -47,14 +51,26 @@ def load_network(
     if key is None:
         seeds = sorted(cell.seed for cell in manifest.cells if cell.arm == arm)
         raise UserError(f"study {study} has no seed {seed} of {arm!r}; it has {', '.join(map(str, seeds)) or 'none'}")
-    weights = _weights(store, key, f"{arm}, seed {seed}")
+    weights = kept_weights(store, key, f"{arm}, seed {seed}")
     add_search_paths([str(Path(path).resolve()) for path in search_paths])
-    network = build(_spec(entry))
+    return network_of(entry, weights), entry
+
+
+def network_of(arm: ArmEntry, weights: bytes) -> nn.Module:
+    """The arm's network with these weights, on the CPU and in eval mode.
+
+    Raises: UserError: it cannot be built, or the weights are another network's.
+    """
+    network = build(spec_of(arm))
     from_bytes(network, weights)
-    return network.eval(), entry
+    return network.eval()
 
 
-def _weights(store: Store, key: str, name: str) -> bytes:
+def kept_weights(store: Store, key: str, name: str) -> bytes:
+    """The weights that a finished cell's record keeps. Args: name: what the cell is called in an error's sentence.
+
+    Raises: UserError: the cell is not finished, is damaged or kept no weights.
+    """
     if not store.is_finished(key):
         raise UserError(f"{name} is not finished; run the study's command again")
     try:
@@ -66,7 +82,11 @@ def _weights(store: Store, key: str, name: str) -> bytes:
         raise UserError(f"{error}; run the study's command again, which trains the cell anew") from error
 
 
-def _spec(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
+def spec_of(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
+    """The arm's network as this version can build it. Warns where the code of a network of the user's own has changed.
+
+    Raises: UserError: this version cannot build it.
+    """
     try:
         if "factory" not in arm.spec:
             return ConvNetSpec.model_validate(arm.spec)
@@ -78,7 +98,8 @@ def _spec(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
     if source_of(spec) != spec.source:
         warnings.warn(
             f"the code of {spec.factory} is not the code that arm {arm.name!r} was trained with; what it computes may differ",
-            stacklevel=3,
+            ChangedCode,
+            stacklevel=4,
         )
         return spec.vary(source="")  # which `build` would refuse
     return spec

@@ -29,8 +29,11 @@ from cnnkit.errors import UserError
 from cnnkit.search_paths import add_search_paths
 
 if TYPE_CHECKING:
+    from ablations.measuring import Measure, Measuring
     from ablations.study import Outcome
 
+Measures = Callable[[Data], "tuple[Sequence[Measure], Sequence[str]]"]
+"""From data to what networks that were trained on it can be asked, and a sentence for each measure that cannot be taken."""
 MOST_SEEDS = 1_000
 
 
@@ -110,6 +113,27 @@ class PreparedStudy:
         plan, candidates = tuning_plan(self.plan(), field, values, self.store)
         first = {arm: {field: tried[0][0]} for arm, tried in candidates.items()}
         return Tuning(field, plan, candidates, replace(self, store=None).plan(first).study.name)
+
+    def measure(self, outcome: "Outcome", measures: Measures, console: Console | None = None) -> "Measuring | None":
+        """Takes the measures of the study's finished networks; None where no weights are kept that could be asked.
+
+        Raises: UserError: the results folder cannot be written, or Ray does not start or has ended.
+        """
+        from ablations.side_by_side import Where, take_measures
+
+        out = console or Console(highlight=False, force_jupyter=False)
+        assert self.store is not None, "prepared to be described only"
+        if not self.settings.keep_weights:
+            out.print("nothing is measured: weights are not kept", markup=False, soft_wrap=True)
+            return None
+        study = self.store.study(outcome.study)
+        if study is None or not outcome.finished:
+            return None
+        taken, left_out = measures(self.data)
+        for sentence in left_out:
+            out.print(sentence, markup=False, soft_wrap=True)
+        where = Where(self.machine, self.settings.address, search_paths=self.search_paths)
+        return take_measures(self.store, study, taken, where, out)
 
     def run(self, console: Console | None = None, *, watch: Callable[[Path], None] = lambda folder: None) -> "Outcome":
         """Trains what is missing.
@@ -215,15 +239,21 @@ def run_study(
     data: str | Path | Data = "auto",
     results: str | Path = "results",
     settings: Settings | None = None,
+    measures: Measures | None = None,
 ) -> "Outcome":
     """Trains what is missing of a study; prints what it is about and how it goes: live on a terminal, else a line a cell.
 
-    The arguments are those of `prepare_study`.
+    The arguments are those of `prepare_study`, and what the trained networks are asked afterwards, such as
+    `analysis.measures.all_measures`.
 
     Raises: UserError: what is wrong, in one sentence.
     """
     out = Console(highlight=False, force_jupyter=False)
-    return prepare_study(grid, protocol, data=data, results=results, settings=settings, out=out).run(out)
+    prepared = prepare_study(grid, protocol, data=data, results=results, settings=settings, out=out)
+    outcome = prepared.run(out)
+    if measures is not None and not outcome.interrupted:
+        prepared.measure(outcome, measures, out)
+    return outcome
 
 
 def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:

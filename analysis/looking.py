@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 
 from ablations.measuring import TrainedNetwork
 from analysis.gradcam import BATCH_SIZE, Method, grad_cam
 from analysis.maps import coarsen
-from cnnkit.augment import to_input, to_unit
 
 FINEST = 32
 """Maps have no more positions along a side than this: more than the images have pixels say nothing new."""
@@ -42,8 +40,6 @@ def look(
     maps = []
     for start in range(0, len(pixels), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        some = torch.from_numpy(np.ascontiguousarray(pixels[batch])).to(network.device)
-        inputs = to_input(to_unit(some), network.image_size)
-        found = grad_cam(network.model, inputs, explained[batch], method=method, layer=layer)
+        found = grad_cam(network.model, network.inputs(pixels[batch]), explained[batch], method=method, layer=layer)
         maps.append(coarsen(found, FINEST) if min(found.shape[1:]) > FINEST else found)
     return Looked(logits, np.concatenate(maps))

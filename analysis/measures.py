@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from ablations.measuring import TrainedNetwork
 from analysis import attention, measured, reliance
 from analysis.looking import look
 from analysis.measured import Found
-from analysis.stimuli import Stimuli
+from analysis.stimuli import Stimuli, read_stimuli
+from cnnkit.data import Data
+from cnnkit.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Images:
     @property
     def size(self) -> int:
         return int(self.pixels.shape[-1])
+
+    @classmethod
+    def of(cls, data: Data, count: int = reliance.IMAGES) -> "Images":
+        """`count` test images, equally many of each class.
+
+        Raises: UserError: no multiple of the number of classes.
+        """
+        asked = data.test.subset(count, "--images")
+        return cls(asked.images, asked.labels, data.description.classes, data.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -50,12 +62,26 @@ class ShapeBias:
     def _small(self) -> np.ndarray:
         return self.stimuli.shrunk(self.size)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_small": self._small}  # so that no worker makes it again
+
     def __call__(self, network: TrainedNetwork) -> Arrays:
         return {"small": network.logits(self._small), "sharp": network.logits(self.stimuli.images)}
 
     def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.shape_bias.bias_table`, by the answers through the data's own size."""
         return measured.shape_bias(found, self.stimuli, classes, baseline=baseline)
+
+    def other_tables(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> dict[str, pd.DataFrame]:
+        """The same by other ways of asking, by what they are called."""
+        return {
+            f"choosing among all {len(classes)} classes": measured.shape_bias(
+                found, self.stimuli, classes, baseline=baseline, ten_way=True
+            ),
+            f"stimuli not made as small as the data's images ({self.size} pixels)": measured.shape_bias(
+                found, self.stimuli, classes, baseline=baseline, kind="sharp"
+            ),
+        }
 
 
 @dataclass(frozen=True)
@@ -71,6 +97,9 @@ class Reliance:
     @cached_property
     def _changed(self) -> dict[str, np.ndarray]:
         return {reliance.UNCHANGED: self.images.pixels, **reliance.changed(self.images.pixels)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_changed": self._changed}
 
     def __call__(self, network: TrainedNetwork) -> Arrays:
         return {
@@ -97,6 +126,9 @@ class Attention:
     @cached_property
     def _small(self) -> np.ndarray:
         return self.stimuli.shrunk(self.size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_small": self._small}  # so that no worker makes it again
 
     def __call__(self, network: TrainedNetwork) -> Arrays:
         return _explained(network, self._small)
@@ -169,3 +201,19 @@ def ready(names: Sequence[str], stimuli: Stimuli, images: Images) -> list[Asked]
     Raises: UserError: the stimuli share too few categories with the data's classes.
     """
     return [MEASURES[name](stimuli, images) for name in names]
+
+
+def all_measures(data: Data) -> tuple[list[Asked], list[str]]:
+    """All measures that networks trained on such data can be asked, for `ablations.run_study(..., measures=all_measures)`.
+
+    Returns: the measures, and a sentence for each one that cannot be taken.
+    """
+    stimuli, images = read_stimuli(), Images.of(data)
+    taken: list[Asked] = []
+    left_out: dict[str, list[str]] = {}
+    for name in MEASURES:
+        try:
+            taken += ready([name], stimuli, images)
+        except UserError as error:
+            left_out.setdefault(str(error), []).append(name)
+    return taken, [f"{', '.join(names)} not measured: {reason}" for reason, names in left_out.items()]

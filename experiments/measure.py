@@ -2,11 +2,12 @@
 
     python experiments/measure.py results/studies/depth-quick --data PATH
     python experiments/measure.py results/studies/depth-quick --only shape_bias --stimuli FOLDER
+    python experiments/measure.py results/studies/depth-quick --list
 
-Measures: shape_bias (245 packaged cue-conflict stimuli), reliance (accuracy kept under eight changes of test images),
-attention (how much of a Grad-CAM map lies on the stimuli's objects), composites (objects on other classes' images). What
-they find is kept with the results: a cell that was measured costs nothing again. At 64 pixels a cell takes about half a
-minute on one core. Exit code 0: all finished cells are measured; 1: some are not, which are named; 2: bad input.
+run_ablation.py does so at its end; this is for studies of before, for other stimuli, and to see the tables. What is found is
+kept with the results: a cell that was measured costs nothing again. At 64 pixels a cell takes 10 to 15 s on one core; where
+more than a minute is left, cells are measured side by side on all cores or GPUs, or on a Ray cluster. Exit code 0: all
+finished cells are measured; 1: some are not, which are named; 2: bad input; 130: interrupted.
 """
 
 from ablations.interruption import interrupts_end_quietly
@@ -17,12 +18,15 @@ if __name__ == "__main__":
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from ablations.cli import SOME_FAILED, console, known, parse, run_script
+from ablations.cli import INTERRUPTED, SOME_FAILED, console, known, parse, run_script
+from ablations.measure_store import MeasureStore, plain_name
+from ablations.record import Study
+from ablations.resources import Machine
 from ablations.store import Store
-from ablations.units import duration
 from analysis import measured
 from analysis.outcomes import Outcomes
 from analysis.reliance import IMAGES
@@ -30,7 +34,17 @@ from analysis.stimuli import read_stimuli
 from cnnkit.data import load
 from cnnkit.errors import UserError
 
-NAMES = ("shape_bias", "reliance", "attention", "composites")
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis.measures import Asked
+
+ABOUT = {
+    "shape_bias": "whether shape or texture decides, of stimuli that have the shape of one thing and the texture of another",
+    "reliance": "accuracy kept when one kind of information is taken from the test images, eight ways",
+    "attention": "how much of a Grad-CAM map lies on the stimuli's objects",
+    "composites": "the same of objects on other classes' images, and what errors have to do with it",
+}
 
 
 @dataclass
@@ -39,8 +53,10 @@ class Arguments:
 
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
-    only: tuple[str, ...] = NAMES
+    only: tuple[str, ...] = tuple(ABOUT)
     """Which measures to take."""
+    list: bool = False
+    """Say which measures there are, and how many cells of the study have them, and stop."""
     data: str = "auto"
     """The data that the study was trained on, as for run_ablation.py."""
     stimuli: Path | None = None
@@ -48,60 +64,81 @@ class Arguments:
     images: int = IMAGES
     """Test images for reliance, equally many of each class."""
     device: str = "auto"
-    """cpu or cuda; auto takes a GPU where there is one."""
+    """cpu or cuda; auto takes GPUs where there are some."""
+    address: str | None = None
+    """Address of a Ray cluster to measure on, such as auto or 10.0.0.1:6379; its nodes need not see the results folder."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measures what is missing, and prints a table a measure."""
     args = parse(Arguments, arguments, description=__doc__)
-    names = [known("measure", name, list(NAMES)) for name in args.only]
-    folder = Outcomes.from_store(args.study).study.folder
-    assert folder is not None  # it lies in a results folder
-    store = Store(folder.parent.parent)
-    study = store.study(folder.name)
-    assert study is not None
+    names = [known("measure", name, [*ABOUT]) for name in args.only]
+    known("device", args.device, ["auto", "cpu", "cuda"])
+    store, study = opened(args.study)
+    out = console()
+    if args.list:
+        describe(store, study, out)
+        return 0
     data = load(args.data)
     if data.fingerprint != study.data.fingerprint:
         raise UserError(
             f"{args.study} was trained on other data ({study.data.text}), not on {data.describe()}; give --data that data"
         )
     stimuli = read_stimuli(args.stimuli)
-    out = console()
     if stimuli.remark:
         out.print(f"stimuli: {stimuli.remark}", markup=False, soft_wrap=True)
     from analysis.measures import Images, ready
 
-    asked = data.test.subset(args.images, "--images")
-    images = Images(asked.images, asked.labels, study.data.classes, data.fingerprint)
-    measures = ready(names, stimuli, images)
+    measures = ready(names, stimuli, Images.of(data, args.images))
 
-    import torch
+    from ablations.side_by_side import Where, take_measures
 
-    from ablations.measuring import Advance, measure_study
-
-    def say(advance: Advance) -> None:
-        left = f"; about {duration(advance.seconds_left)} left" if advance.done < advance.total else ""
-        took = duration(advance.seconds)
-        out.print(f"[{advance.done}/{advance.total}] {advance.cell}: {took}{left}", markup=False, soft_wrap=True)
-
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
-    result = measure_study(store, study, measures, device=device, search_paths=(str(Path.cwd()),), on_advance=say)
-    for sentence in result.lacking:
-        out.print(f"not measured: {sentence}", markup=False, soft_wrap=True)
-    baseline = study.baseline.name
-    for name, measure in zip(names, measures, strict=True):
-        found = measured.read(store, study, measure.name).found
-        if not found[baseline]:
-            out.print(f"\n{name}: no finished cell of the baseline is measured", markup=False)
-            continue
-        table = measure.table(found, study.data.classes, baseline=baseline)
-        table = table.drop(columns=["is_baseline", "p_value"], errors="ignore")
-        out.print(
-            f"\n{name}\n{table.to_string(index=False, na_rep='', float_format='{:.3f}'.format)}",
-            markup=False,
-            soft_wrap=True,
-        )
+    device = None if args.device == "auto" else args.device
+    where = Where(Machine.this(), args.address, device, search_paths=(str(Path.cwd()),))
+    result = take_measures(store, study, measures, where, out)
+    if result.interrupted:
+        out.print("stopped early; the same command goes on", markup=False)
+        return INTERRUPTED
+    for measure in measures:
+        report(measure, store, study, out)
     return SOME_FAILED if result.lacking else 0
+
+
+def opened(folder: Path) -> tuple[Store, Study]:
+    """The results folder and the manifest of the study."""
+    inside = Outcomes.from_store(folder).study.folder
+    assert inside is not None  # it lies in a results folder
+    store = Store(inside.parent.parent)
+    study = store.study(inside.name)
+    assert study is not None
+    return store, study
+
+
+def describe(store: Store, study: Study, out: "Console") -> None:
+    """The measures, and how many cells of the study have each."""
+    counts = MeasureStore(store).counts(cell.key for cell in study.cells)
+    for name, about in ABOUT.items():
+        have = f"{counts.get(name, 0)} of {len(study.cells)} cells"
+        out.print(f"{name}: {about} ({have})", markup=False, soft_wrap=True)
+
+
+def report(measure: "Asked", store: Store, study: Study, out: "Console") -> None:
+    """A measure's tables; of shape bias also what other ways of asking give."""
+    from analysis.measures import ShapeBias
+
+    name, baseline, classes = plain_name(measure.name), study.baseline.name, study.data.classes
+    found = measured.read(store, study, measure.name).found
+    if not found[baseline]:
+        out.print(f"\n{name}: no finished cell of the baseline is measured", markup=False)
+        return
+    tables = {name: measure.table(found, classes, baseline=baseline)}
+    if isinstance(measure, ShapeBias):
+        others = measure.other_tables(found, classes, baseline=baseline)
+        tables |= {f"{name}, {way}": table for way, table in others.items()}
+    for title, table in tables.items():
+        table = table.drop(columns=["is_baseline", "p_value"], errors="ignore")
+        text = table.to_string(index=False, na_rep="", float_format="{:.3f}".format)
+        out.print(f"\n{title}\n{text}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python experiments/prune.py results --dry-run
     python experiments/prune.py results
 
-Accuracies, logits and learning curves stay, and so do all tables; pictures of attention and other measures that run a
-model need its weights. Checkpoints of cells that nobody trains any more go with --checkpoints.
+Accuracies, logits, learning curves and what measures found stay, and so do all tables. Pictures of attention, and measures
+that were not taken, need the weights: run experiments/measure.py before. Checkpoints of cells that nobody trains any more go
+with --checkpoints.
 """
 
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from ablations.cli import console, parse, run_script
+from ablations.measure_store import WEIGHTS, MeasureStore
 from ablations.store import Store
 from ablations.units import size
 
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     """Prints what is freed."""
     args = parse(Arguments, arguments, description=__doc__)
     store, out = Store(args.results), console()
-    weights = [store.cell_folder(key) / "weights.safetensors" for key in store.finished_keys()]
+    weights = [store.cell_folder(key) / WEIGHTS for key in store.finished_keys()]
     weights = [file for file in weights if file.is_file()]
     idle = [
         store.root / "unfinished" / key
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     freed = sum(file.stat().st_size for file in weights)
     freed += sum(file.stat().st_size for folder in idle for file in folder.rglob("*") if file.is_file())
     what = f"weights of {len(weights)} cells" + (f", checkpoints of {len(idle)} unfinished cells" if idle else "")
+    for sentence in about_measures(store):
+        out.print(sentence, markup=False, soft_wrap=True)
     if args.dry_run:
         out.print(f"would free {size(freed, 'B')}: {what}")
         return 0
@@ -55,6 +59,24 @@ def main(arguments: Sequence[str]) -> int:
         shutil.rmtree(folder)
     out.print(f"freed {size(freed, 'B')}: {what}")
     return 0
+
+
+def about_measures(store: Store) -> list[str]:
+    """What stays of measures, and what cannot be measured any more without weights."""
+    kept = MeasureStore(store)
+    finished = list(store.finished_keys())
+    files = [file for key in finished for file in kept.files(key)]
+    measured = {file.parent.name for file in files}
+    bare = sum(key not in measured for key in finished if (store.cell_folder(key) / WEIGHTS).is_file())
+    said = []
+    if files:
+        used = sum(file.stat().st_size for file in files)
+        said.append(f"measures of {len(measured)} cells stay ({size(used, 'B')})")
+    if bare:
+        said.append(
+            f"{bare} cells have weights and no measures, which experiments/measure.py takes as long as weights are there"
+        )
+    return said
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ class Arguments:
     """FIELD=VALUE,VALUE: choose a field of the recipe for each arm by validation accuracy, on a seed of its own."""
     keep_weights: Literal["all", "none"] = "all"
     """Whether records keep the trained weights, which pictures of attention and further measures need."""
+    measures: bool = True
+    """At the end, ask the trained networks what they rely on and where they look, as experiments/measure.py does. It takes
+    about a fifth of the time that training took; smoke does without unless it is asked for."""
     retry_diverged: bool = False
     """Train cells again whose loss became NaN; otherwise they stay recorded as diverged."""
 
@@ -104,7 +107,12 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
         arguments,
         description=f"{__doc__}\ngrids:\n\n{grids}\n\nprotocols:\n\n{protocols}",
         default=Arguments(
-            grid=tyro.MISSING, protocol=name, spec=protocol.spec, recipe=protocol.recipe, split=protocol.split
+            grid=tyro.MISSING,
+            protocol=name,
+            spec=protocol.spec,
+            recipe=protocol.recipe,
+            split=protocol.split,
+            measures=name != "smoke",
         ),
     )
     changed = Protocol(name=name, purpose=protocol.purpose, spec=args.spec, recipe=args.recipe, split=args.split)
@@ -202,9 +210,10 @@ def main(arguments: Sequence[str]) -> int:
         out.print(
             f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True
         )
+    interrupted = outcome.interrupted or (args.measures and measure(prepared, outcome, out))
     if (outcome.folder / "study.json").is_file():
         report(outcome, prepared.data, out)
-    if outcome.interrupted:
+    if interrupted:
         out.print("stopped early; the same command goes on", markup=False)
         return INTERRUPTED
     if shard:
@@ -236,6 +245,14 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
     out.print()
     if prepared.settings.dry_run:
         out.print(table_of_arms(plan))
+
+
+def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bool:
+    """What the trained networks rely on and where they look, for the report. Returns whether a signal has ended it."""
+    from analysis.measures import all_measures
+
+    found = prepared.measure(outcome, all_measures, out)
+    return found is not None and found.interrupted
 
 
 def report(outcome: "Outcome", data: "Data", out: "Console") -> None:

@@ -1,4 +1,4 @@
-"""How the studies of a results folder stand: cells done, running, failed and missing, time used and needed, disk.
+"""How the studies of a results folder stand: cells done, running, failed and missing, measured, time used and needed, disk.
 
     python experiments/status.py
     python experiments/status.py OTHER_RESULTS
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from ablations.cli import console, parse, run_script
+from ablations.measure_store import MeasureStore
 from ablations.store import Store
 from ablations.text import FittedTable, Heading, printable
 from ablations.units import duration, size
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
     out = console()
     out.print(f"{args.results}: {printable(store.about.data_description)}", markup=False, soft_wrap=True)
-    rows, unreadable = [], []
+    rows, unreadable, measured = [], [], []
     for name in store.studies():
         try:
             cells = Outcomes.from_store(args.results, name).cells
@@ -80,6 +81,9 @@ def main(arguments: Sequence[str]) -> int:
             unreadable.append(str(error))
             continue
         counts = cells["status"].value_counts()
+        if taken := MeasureStore(store).counts(cells["key"]):
+            of_each = ", ".join(f"{measure} {count}" for measure, count in sorted(taken.items()))
+            measured.append(f"{name}: cells measured: {of_each}, of {len(cells)}")
         done = cells[cells["status"] == "finished"]
         seconds = done["seconds"].sum()
         rows.append(
@@ -93,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
             ]
         )
     out.print(FittedTable(headings(rows), rows))
-    for sentence in unreadable:
+    for sentence in (*measured, *unreadable):
         out.print(printable(sentence), markup=False, soft_wrap=True)
     used = sum(file.stat().st_size for file in args.results.rglob("*") if file.is_file())
     weights = sum(file.stat().st_size for file in args.results.glob("cells/*/weights.safetensors"))
