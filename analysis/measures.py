@@ -176,12 +176,18 @@ def _reliance(stimuli: Stimuli, images: Images) -> Asked:
 
 def _attention(stimuli: Stimuli, images: Images) -> Asked:
     nameable = stimuli.of_classes(images.classes)
-    return Attention(nameable.only(attention.with_masks(nameable)), images.size)
+    outlined = attention.with_masks(nameable)
+    if not outlined.any():
+        raise UserError("the stimuli have no silhouettes, so nothing can be measured inside of their objects")
+    return Attention(nameable.only(outlined), images.size)
 
 
 def _composites(stimuli: Stimuli, images: Images) -> Asked:
     nameable = stimuli.of_classes(images.classes)
-    made = attention.composites(nameable, images.pixels, images.labels, images.classes)
+    try:
+        made = attention.composites(nameable, images.pixels, images.labels, images.classes)
+    except ValueError as error:  # too few images of a class, or no object to cut out
+        raise UserError(str(error)) from error
     both = hashlib.blake2b(f"{stimuli.fingerprint}{images.fingerprint}".encode(), digest_size=8).hexdigest()
     return Composites(made, both)
 
@@ -198,22 +204,26 @@ MEASURES: dict[str, Callable[[Stimuli, Images], Asked]] = {
 def ready(names: Sequence[str], stimuli: Stimuli, images: Images) -> list[Asked]:
     """Measures by name, with what they ask about.
 
-    Raises: UserError: the stimuli share too few categories with the data's classes.
+    Raises: UserError: stimuli or images do not have what a measure asks about.
     """
     return [MEASURES[name](stimuli, images) for name in names]
 
 
-def all_measures(data: Data) -> tuple[list[Asked], list[str]]:
-    """All measures that networks trained on such data can be asked, for `ablations.run_study(..., measures=all_measures)`.
-
-    Returns: the measures, and a sentence for each one that cannot be taken.
-    """
-    stimuli, images = read_stimuli(), Images.of(data)
+def ready_as_far_as_possible(names: Sequence[str], stimuli: Stimuli, images: Images) -> tuple[list[Asked], list[str]]:
+    """The measures that can be taken, and a sentence on those that cannot."""
     taken: list[Asked] = []
     left_out: dict[str, list[str]] = {}
-    for name in MEASURES:
+    for name in names:
         try:
             taken += ready([name], stimuli, images)
         except UserError as error:
             left_out.setdefault(str(error), []).append(name)
     return taken, [f"{', '.join(names)} not measured: {reason}" for reason, names in left_out.items()]
+
+
+def all_measures(data: Data) -> tuple[list[Asked], list[str]]:
+    """All measures that networks trained on such data can be asked, for `ablations.run_study(..., measures=all_measures)`.
+
+    Returns: the measures, and a sentence on those that cannot be taken.
+    """
+    return ready_as_far_as_possible(list(MEASURES), read_stimuli(), Images.of(data))

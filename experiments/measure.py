@@ -87,9 +87,13 @@ def main(arguments: Sequence[str]) -> int:
     stimuli = read_stimuli(args.stimuli)
     if stimuli.remark:
         out.print(f"stimuli: {stimuli.remark}", markup=False, soft_wrap=True)
-    from analysis.measures import Images, ready
+    from analysis.measures import Images, ready_as_far_as_possible
 
-    measures = ready(names, stimuli, Images.of(data, args.images))
+    measures, left_out = ready_as_far_as_possible(names, stimuli, Images.of(data, args.images))
+    if not measures:
+        raise UserError("; ".join(left_out))
+    for sentence in left_out:
+        out.print(sentence, markup=False, soft_wrap=True)
 
     from ablations.side_by_side import Where, take_measures
 
@@ -101,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     for measure in measures:
         report(measure, store, study, out)
-    return SOME_FAILED if result.lacking else 0
+    return SOME_FAILED if result.lacking or left_out else 0
 
 
 def opened(folder: Path) -> tuple[Store, Study]:

@@ -15,7 +15,7 @@ from ablations.protocols import PROTOCOLS
 from ablations.store import DamagedRecord, Store
 from ablations.trial import result_of
 from analysis import measured
-from analysis.measures import MEASURES, Images, ready
+from analysis.measures import MEASURES, Images, ready, ready_as_far_as_possible
 from analysis.shape_bias import shape_bias
 from analysis.stimuli import read_stimuli
 from cnnkit.errors import UserError
@@ -183,3 +183,17 @@ def test_data_without_the_stimulis_classes_is_refused_in_one_sentence(images):
         with pytest.raises(UserError, match="needs classes that the stimuli have"):
             ready([name], read_stimuli(), digits)
     assert ready(["reliance"], read_stimuli(), digits)
+
+
+def test_stimuli_or_images_that_lack_what_a_measure_asks_about_are_refused_in_one_sentence(images):
+    few = Images(images.pixels[:20], images.labels[:20], images.classes, images.fingerprint)
+    with pytest.raises(UserError, match=r"images of class .* are too few for 5 backgrounds"):
+        ready(["composites"], read_stimuli(), few)
+    bare = replace(read_stimuli(), masks={})
+    with pytest.raises(UserError, match="the stimuli have no silhouettes"):
+        ready(["attention"], bare, images)
+    with pytest.raises(UserError, match="no object to cut out"):
+        ready(["composites"], bare, images)
+    measures, left_out = ready_as_far_as_possible(list(MEASURES), bare, images)
+    assert [measure.name.split("-")[0] for measure in measures] == ["shape_bias", "reliance"]
+    assert [sentence.split(" not measured: ")[0] for sentence in left_out] == ["attention", "composites"]

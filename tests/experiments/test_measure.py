@@ -1,6 +1,8 @@
 """`experiments/measure.py` on a study that was trained here."""
 
 import importlib.util
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,21 +17,34 @@ from ablations.trial import result_of
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "measure.py"
+SCRIPTS = Path(__file__).parents[2] / "experiments"
 SMALL = PROTOCOLS["smoke"].vary(
     spec=PROTOCOLS["smoke"].spec.vary(image_size=32, widths=(4, 8), hidden_width=0), recipe=Recipe(epochs=1)
 )
 
 
+def loaded(name: str):
+    """A script as a module; tyro looks the class of the arguments up by its module."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("script_measure", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    # tyro looks the class of the arguments up by its module
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
+    yield loaded("measure")
+    del sys.modules["script_measure"]
+
+
+@pytest.fixture
+def others():
+    """The scripts `prune`, `status` and `run_ablation`."""
+    names = ("prune", "status", "run_ablation")
+    yield {name: loaded(name) for name in names}
+    for name in names:
+        del sys.modules[f"script_{name}"]
 
 
 def grid(baseline: Arm) -> list[Arm]:
@@ -59,6 +74,8 @@ def test_it_measures_what_is_missing_names_what_cannot_be_and_prints_a_table(scr
     assert "not measured: 3 blocks, seed 1 has no weights" in first
     assert "\nshape_bias\n" in first
     assert "patch shuffle 4x4" in first
+    assert "\nshape_bias, choosing among all 10 classes\n" in first
+    assert "\nshape_bias, stimuli not made as small as the data's images (32 pixels)\n" in first
     assert script.main(arguments) == 1
     again = capsys.readouterr().out
     assert "seed 0:" not in again  # nothing is measured twice
@@ -71,3 +88,46 @@ def test_an_unknown_measure_or_other_data_is_one_sentence(script, trained, tmp_p
         script.main([root, "--data", "sample", "--only", "shape"])
     with pytest.raises(UserError, match="no folder of stimuli"):
         script.main([root, "--data", "sample", "--stimuli", str(tmp_path / "nowhere")])
+
+
+def test_measures_are_listed_and_counted_and_their_weights_are_pruned_without_them(script, others, trained, capsys):
+    root = str(trained.store.root)
+    arguments = [root, "--data", "sample", "--only", "shape_bias", "--images", "100"]
+    script.main(arguments)
+    tables = capsys.readouterr().out.split("\nshape_bias\n")[1]
+    script.main([root, "--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["shape_bias", "reliance", "attention", "composites"]
+    assert lines[0].endswith("(2 of 4 cells)")
+    assert lines[2].endswith("(0 of 4 cells)")
+    others["status"].main([root])
+    assert re.search(r"^g-smoke.*: cells measured: .*shape_bias 2, of 4$", capsys.readouterr().out, re.MULTILINE)
+    others["prune"].main([root])
+    said = capsys.readouterr().out
+    assert re.search(r"^measures of 2 cells stay \(.*B\)$", said, re.MULTILINE)
+    assert "weights of 2 cells" in said
+    script.main(arguments)
+    after = capsys.readouterr().out
+    assert after.split("\nshape_bias\n")[1] == tables  # what was found is there without the weights
+    assert "seed 0 has no weights" not in after
+
+
+def test_cells_that_would_lose_their_weights_before_they_are_measured_are_counted(others, trained, tmp_path, capsys):
+    root = shutil.copytree(trained.store.root, tmp_path / "results")
+    shutil.rmtree(root / "measures", ignore_errors=True)
+    for key in list(trained.store.finished_keys())[:3]:
+        (root / "cells" / key / "weights.safetensors").write_bytes(b"x")
+    others["prune"].main([str(root), "--dry-run"])
+    said = capsys.readouterr().out
+    assert re.search(r"^[34] cells have weights and no measures, which experiments/measure.py takes", said)
+
+
+def test_studies_end_with_measures_unless_they_are_smoke_or_told_not_to(others):
+    def asked(*arguments: str) -> bool:
+        return others["run_ablation"].read_arguments(["--grid", "depth", *arguments])[0].measures
+
+    assert asked("--protocol", "quick")
+    assert asked("--protocol", "documented")
+    assert not asked("--protocol", "quick", "--no-measures")
+    assert not asked("--protocol", "smoke")
+    assert asked("--protocol", "smoke", "--measures")
