@@ -176,7 +176,7 @@ def _shown(out: Console) -> Iterator[Any]:
         task = bar.add_task("", total=None)
 
         def draw(advance: Advance) -> None:
-            bar.update(task, completed=advance.done, total=advance.total, description=_line(advance))
+            bar.update(task, completed=advance.done, total=advance.total, description=_line(advance), refresh=True)
 
         yield draw
 
