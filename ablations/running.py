@@ -224,7 +224,7 @@ def _is_begun(results: Path) -> bool:
     try:
         if results.is_dir():
             return any(results.iterdir())
-        existing = next(folder for folder in (results, *results.absolute().parents) if folder.exists())
+        existing = next(folder for folder in (results, *results.absolute().parents) if os.path.lexists(folder))
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise NotADirectoryError(errno.ENOTDIR, f"{existing} is no folder that can be written", str(existing))
     except OSError as error:
@@ -276,5 +276,5 @@ def search_paths(grid: str | Path | Grid) -> tuple[str, ...]:
     is_file = isinstance(grid, str | Path) and is_grid_file(str(grid))
     script = getattr(sys.modules["__main__"], "__file__", None) if callable(grid) else None
     beside = os.fspath(grid) if is_file else script  # type: ignore[arg-type]
-    folders = [*([Path(beside).resolve().parent] if beside else []), Path.cwd()]
+    folders = [*([Path(os.path.realpath(beside)).parent] if beside else []), Path.cwd()]
     return tuple(dict.fromkeys(str(folder) for folder in folders))

@@ -200,6 +200,16 @@ def test_a_part_without_cells_has_nothing_to_train(main):
     assert "nothing to train" in output
 
 
+@pytest.mark.parametrize("option", ["--grid", "--data", "--results"])
+def test_a_link_to_itself_is_one_sentence(main, tmp_path, option):
+    link = tmp_path / "link.yaml"
+    link.symlink_to(link)
+    options = {"--grid": "dropout", "--data": "sample", "--results": str(tmp_path / "r"), option: str(link)}
+    result = ended(main, ["--dry-run", *(word for pair in options.items() for word in pair)])
+    assert_answered(result)
+    assert result[0] == 2
+
+
 def test_an_arm_that_no_machine_holds_is_said_before_the_training(main, tmp_path):
     (tmp_path / "g.yaml").write_text("arms: [{name: huge, widths: [1000000, 1000000]}, {name: small, dropout: 0.1}]")
     code, output, _ = ended(main, ["--grid", str(tmp_path / "g.yaml"), *DRY])
