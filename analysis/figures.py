@@ -91,7 +91,7 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     """
     if effects["delta"].isna().all():
         raise NothingToDraw("no arm has a finished seed in common with the baseline")
-    ax = _axes_for_rows(effects["arm"], extra=1.0) if ax is None else ax
+    ax = axes_for_rows(effects["arm"], extra=1.0) if ax is None else ax
     ax.axvline(0, color=BASELINE, linewidth=0.8, zorder=1)
     row_of = {arm: row for row, arm in enumerate(effects["arm"])}
     # The seeds' dots lie below the interval, so that neither hides the other.
@@ -182,7 +182,7 @@ def steps(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         raise NothingToDraw("the baseline has no finished seed")
     if bars.empty:
         raise NothingToDraw("no arm has a finished seed in common with the baseline")
-    ax = _axes_for_rows(effects["arm"], extra=1.1) if ax is None else ax
+    ax = axes_for_rows(effects["arm"], extra=1.1) if ax is None else ax
     rows = np.arange(1, len(bars) + 1)
     changes = 100 * bars["delta"].to_numpy(float)
     ends = start + np.cumsum(changes)
@@ -252,7 +252,7 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     names = [wrapped(f"{factor} {level}") for level in lines]
     width = mpl.rcParams["figure.figsize"][0] if ax is None else ax.get_window_extent().width / ax.figure.dpi
     ticks, rotation, tick_height = _tick_names([drawable(level) for level in across], 0.55 * width)
-    ax = _axes(max(2.2, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names)) + tick_height) if ax is None else ax
+    ax = axes(max(2.2, 0.8 + 0.13 * sum(name.count("\n") + 1 for name in names)) + tick_height) if ax is None else ax
     apart = min(0.05, 0.6 / len(lines))
     place = {level: apart * (line - (len(lines) - 1) / 2) for line, level in enumerate(lines)}
     colours = [to_hex(shade) for shade in mpl.colormaps["viridis"](np.linspace(0, 0.66, len(lines)))]
@@ -316,7 +316,7 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
     shown = shown[shown[cost].notna()]
     if shown.empty:
         raise NothingToDraw("what the arms cost is not known")
-    ax = _axes(2.5) if ax is None else ax
+    ax = axes(2.5) if ax is None else ax
     x, y = shown[cost].to_numpy(float), 100 * shown["test_mean"].to_numpy(float)
     best = _frontier(x, y)
     _cost_axis(ax, x)
@@ -439,7 +439,7 @@ def per_class(recalls: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax:
     pairs["change"] = 100 * (pairs["recall"] - pairs["recall_baseline"])
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())
-    ax = _axes_for_rows(changes.index, extra=1.1) if ax is None else ax
+    ax = axes_for_rows(changes.index, extra=1.1) if ax is None else ax
     classes = changes.shape[1]
     room = int(0.62 * 72 * ax.get_window_extent().width / ax.figure.dpi / CLASS_PITCH)
     if classes > room:
@@ -479,20 +479,21 @@ def per_class(recalls: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax:
     return ax
 
 
-def _axes(height: float) -> Axes:
+def axes(height: float) -> Axes:
+    """An Axes of the style's width."""
     width = mpl.rcParams["figure.figsize"][0]
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def _axes_for_rows(names: Sequence[str] | pd.Series | pd.Index, *, extra: float) -> Axes:
+def axes_for_rows(names: Sequence[str] | pd.Series | pd.Index, *, extra: float) -> Axes:
     """Room for a row a name, as high as the name of most lines (two at least), and `extra` inches for the axis below."""
     lines = max((wrapped(name).count("\n") + 1 for name in names), default=0)
-    return _axes(extra + 0.13 * max(2, lines) * len(names))
+    return axes(extra + 0.13 * max(2, lines) * len(names))
 
 
 def axes_for_names(names: Sequence[str] | pd.Series, *, extra: float = 0) -> Axes:
     """Room for the names at the ends of lines, and `extra` inches for a note below the axis."""
-    return _axes(extra + max(2.4, 0.8 + 0.13 * sum(wrapped(name).count("\n") + 1 for name in names)))
+    return axes(extra + max(2.4, 0.8 + 0.13 * sum(wrapped(name).count("\n") + 1 for name in names)))
 
 
 def wrapped(name: str, characters: int = 18) -> str:

@@ -16,6 +16,9 @@ from analysis.stimuli import Stimuli, category
 
 T = TypeVar("T")
 
+RELIANCE = "reliance-2"
+"""Name and version; those before left no true classes."""
+
 Found = Mapping[str, Mapping[int, Arrays]]
 """What a measure found, by arm (all of them) and seed."""
 
@@ -81,11 +84,11 @@ def _decisions(
     return _each(found, lambda arrays: decide(arrays[kind], classes, among))
 
 
-def answers(found: Found, labels: np.ndarray) -> dict[str, dict[int, dict[str, np.ndarray]]]:
+def answers(found: Found) -> dict[str, dict[int, dict[str, np.ndarray]]]:
     """Whether each image was answered right, unchanged and after each change: for the tables of `analysis.reliance`."""
 
     def right(arrays: Arrays) -> dict[str, np.ndarray]:
-        given = {name: answered == labels for name, answered in arrays.items()}
+        given = {name: answered == arrays["labels"] for name, answered in arrays.items() if name != "labels"}
         return {reliance.UNCHANGED: given.pop("unchanged"), **{name: given[name] for name in _in_order(given)}}
 
     return _each(found, right)

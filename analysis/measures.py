@@ -86,13 +86,15 @@ class ShapeBias:
 
 @dataclass(frozen=True)
 class Reliance:
-    """Answers to test images, unchanged and after each change that `analysis.reliance` makes of them."""
+    """Answers to test images, unchanged and after each change that `analysis.reliance` makes of them, and the true classes
+    beside them, so that what is left can be read without the images.
+    """
 
     images: Images
 
     @property
     def name(self) -> str:
-        return f"reliance-1.{self.images.fingerprint}.{len(self.images.labels)}"
+        return f"{measured.RELIANCE}.{self.images.fingerprint}.{len(self.images.labels)}"
 
     @cached_property
     def _changed(self) -> dict[str, np.ndarray]:
@@ -102,14 +104,14 @@ class Reliance:
         return {**self.__dict__, "_changed": self._changed}
 
     def __call__(self, network: TrainedNetwork) -> Arrays:
-        return {
-            change or "unchanged": network.logits(pixels).argmax(axis=1).astype(np.int16)
-            for change, pixels in self._changed.items()
+        answers = {
+            change or "unchanged": network.logits(pixels).argmax(axis=1) for change, pixels in self._changed.items()
         }
+        return {name: array.astype(np.int16) for name, array in {"labels": self.images.labels, **answers}.items()}
 
     def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.reliance.reliance_table`."""
-        return reliance.reliance_table(measured.answers(found, self.images.labels), baseline=baseline)
+        return reliance.reliance_table(measured.answers(found), baseline=baseline)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ablations.units import counted
-from analysis import tables
+from analysis import measure_tables, tables
 from analysis.flipping import FlippingImage, flipping_images
 from analysis.page_parts import Answer, Card, Picture, Section
 from analysis.render import Table, with_minus_signs
@@ -164,7 +164,53 @@ def _mark(true_class: str, arm: str, change: str) -> Mapping[str, str]:
     }
 
 
-MAKERS: Sequence[Maker] = (effects, factors, learning, confidence, classes, flips)
+def shape_bias(source: Source) -> list[Section]:
+    """Whether shape or texture decides; nothing of it where no network was asked."""
+    measures = source.study.measures
+    if measures.shape_bias.empty:
+        return []
+    return [
+        Section(
+            "Shape bias",
+            _lacking(measures.missing("shape_bias")),
+            source.drawn("shape_bias"),
+            [measure_tables.shape_bias(measures.shape_bias)],
+        )
+    ]
+
+
+def reliance(source: Source) -> list[Section]:
+    """What networks rely on; nothing of it where none was asked."""
+    measures = source.study.measures
+    if measures.reliance.empty:
+        return []
+    section = Section("Reliance", _lacking(measures.missing("reliance")), source.drawn("reliance"))
+    return [_worth_showing(section, measure_tables.reliance(measures.reliance), "changes of arms")]
+
+
+def attention(source: Source) -> list[Section]:
+    """Where networks look; nothing of it where none was asked."""
+    measures = source.study.measures
+    if measures.attention.empty:
+        return []
+    return [
+        Section(
+            "Attention",
+            _lacking(measures.missing("attention")),
+            source.drawn("attention"),
+            [measure_tables.attention(measures.attention)],
+        )
+    ]
+
+
+def _lacking(cells: Sequence[str]) -> list[str]:
+    """A sentence on finished cells that were not measured; none where all were."""
+    if not cells:
+        return []
+    return [f"Not measured, because weights are missing or nobody asked (experiments/measure.py): {'; '.join(cells)}."]
+
+
+MAKERS: Sequence[Maker] = (effects, factors, learning, confidence, classes, shape_bias, reliance, attention, flips)
 
 
 def make_all(source: Source) -> list[Section]:

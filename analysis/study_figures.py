@@ -7,8 +7,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from analysis import figures, fit_figures
+from analysis import figures, fit_figures, measure_figures
 from analysis.factors import repeated_changes
+from analysis.shape_bias import published
 from analysis.study_tables import StudyTables
 
 
@@ -46,6 +47,18 @@ def _two_factor(study: StudyTables) -> Axes:
     panels = plt.subplots(len(pairs), figsize=size, layout="constrained")[1]
     for pair, ax in zip(pairs, panels, strict=True):
         figures.two_factor(pair, ax=ax)
+    return panels[0]
+
+
+def _attention(study: StudyTables) -> Axes:
+    """A panel for lift and one for specificity; returns the first."""
+    table = study.measures.attention
+    if table.empty:
+        return measure_figures.attention(table)
+    size = mpl.rcParams["figure.figsize"][0], 2 * (1.2 + 0.26 * table["arm"].nunique())
+    panels = plt.subplots(2, figsize=size, layout="constrained")[1]
+    for measure, ax in zip(("lift", "specificity"), panels, strict=True):
+        measure_figures.attention(table, measure, ax=ax)
     return panels[0]
 
 
@@ -100,6 +113,28 @@ FIGURES: dict[str, StudyFigure] = {
             "significant after Holm's correction over all classes and arms.",
             lambda study: figures.per_class(study.recalls, effects=study.class_effects),
             wide=True,
+        ),
+        StudyFigure(
+            "shape_bias",
+            "Shape bias by shape category, mean over seeds, and of all categories with 95 % intervals for new seeds and new "
+            "stimuli. Dashed: a network that always answers the same. Grey: people and ImageNet networks as published, which "
+            "saw other images and chose among 16 categories: context, not to be compared with the arms.",
+            lambda study: measure_figures.shape_bias(
+                study.measures.shape_bias_by_category, study.measures.shape_bias, published=published()
+            ),
+        ),
+        StudyFigure(
+            "reliance",
+            "Share of its accuracy that an arm keeps under each change of the test images, with 95 % intervals for new seeds "
+            "and new test images. Lower: it relied more on what the change takes.",
+            lambda study: measure_figures.reliance(study.measures.reliance),
+        ),
+        StudyFigure(
+            "attention",
+            "How much more of the Grad-CAM maps lies on the object than a map has there that points nowhere (lift), and than "
+            "lies on other images' objects (specificity), with 95 % intervals. Lines: what a blob in the middle of every image "
+            "and a map of its edges score without any network.",
+            _attention,
         ),
     )
 }

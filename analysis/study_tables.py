@@ -13,6 +13,7 @@ from analysis.calibration import Calibration, calibration
 from analysis.effects import MARGIN, effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.outcomes import Outcomes
+from analysis.study_measures import StudyMeasures
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class StudyTables:
     def calibration(self) -> Calibration:
         """As `analysis.calibration.calibration`."""
         return calibration(self.outcomes)
+
+    @cached_property
+    def measures(self) -> StudyMeasures:
+        """What measures left of the study."""
+        return StudyMeasures(self.outcomes)
 
     @cached_property
     def recalls(self) -> pd.DataFrame:

@@ -12,6 +12,9 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     losses           loss by epoch on training and on validation images, mean over seeds
     reliability      accuracy of the answers of each confidence
     per_class        change in each class's recall from the baseline
+    shape_bias       shape bias by category and arm, of studies that were measured (experiments/measure.py)
+    reliance         accuracy kept under each change of the test images, likewise
+    attention        how much of the Grad-CAM maps lies on objects, likewise
 
 Reads only what the study left behind, and writes one file; about 3 seconds. Safe while the study runs: cells that are not
 finished are left out, and their number is said.
@@ -44,7 +47,8 @@ class Arguments:
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
-    """The figure: forest, steps, two_factor, cost, learning_curves, losses, reliability or per_class."""
+    """The figure: forest, steps, two_factor, cost, learning_curves, losses, reliability, per_class, shape_bias,
+    reliance or attention."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None

@@ -28,8 +28,11 @@ from analysis.figures import (
     two_factor,
 )
 from analysis.fit_figures import losses, reliability
+from analysis.measure_figures import attention, reliance, shape_bias
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.per_class import recalls
+from analysis.reliance import CHANGES
+from analysis.shape_bias import published
 from cnnkit.data import CLASSES
 
 STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
@@ -570,6 +573,78 @@ def test_a_number_is_bold_where_the_effect_on_recall_is_significant():
     assert "bold" not in {text.get_fontweight() for text in per_class(recalls).texts}
 
 
+# -- what measures found
+
+
+def measured(name: str, arms: list[str], ax: Axes | None = None) -> Axes:
+    """A figure of arms that were measured; the first is the baseline."""
+    dice = np.random.default_rng(len(arms))
+
+    def rows(names: tuple[str, ...], column: str) -> pd.DataFrame:
+        made = pd.DataFrame([{"arm": arm, column: name} for arm in arms for name in names])
+        value = dice.uniform(0.3, 0.7, len(made))
+        limits = {"value": value, "low": value - 0.1, "high": value + 0.1}
+        return made.assign(is_baseline=made["arm"] == arms[0], seed=0, **limits)
+
+    match name:
+        case "shape_bias":
+            by_category = rows(("airplane", "bird", "boat", "car", "cat", "dog", "truck"), "shape")
+            return shape_bias(by_category, rows(("all",), "shape"), published=published(), ax=ax)
+        case "reliance":
+            return reliance(rows(tuple(change.name for change in CHANGES), "change").assign(images=2000), ax=ax)
+        case _:
+            table = rows(("lift", "specificity"), "measure").assign(centre=0.16, edges=0.2, resolution=4)
+            return attention(table, ax=ax)
+
+
+def test_shape_bias_has_a_marker_for_each_category_and_arm_and_the_baseline_is_a_diamond():
+    by_category = pd.DataFrame(
+        [
+            ("a", s, shape, value)
+            for s, add in ((0, 0.0), (1, 0.2))
+            for shape, value in (("cat", 0.2 + add), ("dog", 0.6))
+        ],
+        columns=["arm", "seed", "shape", "value"],
+    )
+    biases = pd.DataFrame([{"arm": "a", "is_baseline": True, "value": 0.45, "low": 0.3, "high": 0.6}])
+    ax = shape_bias(by_category, biases, nulls={"colours only": 0.4})
+    (marks,) = (found for found in ax.collections if found.get_label() == "a")
+    assert marks.get_offsets()[:, 0].tolist() == pytest.approx([0.3, 0.6, 0.45])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog", "all"]
+    lines = {line.get_label(): line.get_xdata()[0] for line in ax.lines}
+    assert lines["always the same answer"] == 0.5
+    assert lines["colours only"] == 0.4
+    assert "people" not in {found.get_label() for found in ax.collections}, "context is shown where it is given"
+
+
+def test_the_context_of_shape_bias_is_the_published_bias_of_the_shared_categories():
+    ax = measured("shape_bias", ["a"])
+    table = published().query("shape == 'cat'").set_index("observer")
+    (people,) = (found for found in ax.collections if found.get_label() == "people")
+    assert people.get_offsets()[4, 0] == pytest.approx(table.loc["humans (10)", "value"])
+    (networks,) = (found for found in ax.collections if found.get_label() == "ImageNet networks")
+    assert networks.get_offsets()[4, 0] == pytest.approx(table.drop("humans (10)")["value"].mean())
+    assert any("not to be compared" in text.get_text().replace("\n", " ") for text in ax.texts)
+
+
+def test_a_profile_says_how_many_images_it_is_of_and_leaves_out_intervals_that_say_nothing():
+    table = pd.DataFrame(
+        [("a", True, "grey", 0.7, 0.6, 0.8, 500), ("a", True, "noise", 0.5, 0.0, 1.0, 500)],
+        columns=["arm", "is_baseline", "change", "value", "low", "high", "images"],
+    )
+    ax = reliance(table)
+    (bars,) = ax.collections
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [pytest.approx([60, 80])]
+    assert any("500 test images" in text.get_text().replace("\n", " ") for text in ax.texts)
+
+
+def test_attention_stands_beside_the_middle_and_the_edges():
+    ax = measured("attention", ["a", "b"])
+    lines = {line.get_label(): line.get_xdata()[0] for line in ax.lines}
+    assert lines["a blob in the middle"] == pytest.approx(16)
+    assert lines["edges"] == pytest.approx(20)
+
+
 # -- all figures
 
 
@@ -601,6 +676,8 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             epochs = curves_of(accuracies)
             falling = 1 - epochs["validation_accuracy"]
             return losses(epochs.assign(train_loss=falling, validation_loss=falling + 0.1), ax=ax)
+        case "shape_bias" | "reliance" | "attention":
+            return measured(name, arms, ax)
         case "reliability":
             bins = [
                 {"arm": arm, "is_baseline": arm == arms[0], "images": 10, "confidence": sure, "accuracy": right}
@@ -614,7 +691,19 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             )
 
 
-NAMES = ("forest", "steps", "two_factor", "cost", "curves", "losses", "reliability", "classes")
+NAMES = (
+    "forest",
+    "steps",
+    "two_factor",
+    "cost",
+    "curves",
+    "losses",
+    "reliability",
+    "classes",
+    "shape_bias",
+    "reliance",
+    "attention",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -639,7 +728,9 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
         assert label.get_text()[:1].isupper() or not label.get_text()
 
 
-@pytest.mark.parametrize("name", ["forest", "steps", "two_factor", "curves", "losses", "reliability", "classes"])
+@pytest.mark.parametrize(
+    "name", ["forest", "steps", "two_factor", "curves", "losses", "reliability", "classes", "reliance", "attention"]
+)
 @pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
 def test_names_do_not_cover_each_other(name, arms):
     ax = drawn(name, arms)
@@ -705,6 +796,9 @@ def test_an_axes_in_a_subfigure_will_do():
         (lambda: drawn_forest({"base": [0.5]}), "in common with the baseline"),
         (lambda: learning_curves(pd.DataFrame()), "no arm"),
         (lambda: losses(pd.DataFrame()), "no arm"),
+        (lambda: shape_bias(pd.DataFrame(), pd.DataFrame()), "no cell of the baseline"),
+        (lambda: reliance(pd.DataFrame()), "no cell of the baseline"),
+        (lambda: attention(pd.DataFrame()), "no cell of the baseline"),
         (lambda: reliability(pd.DataFrame()), "no arm"),
         (lambda: per_class(pd.DataFrame()), "no arm"),
         (lambda: per_class(recalls_of({"base": {0: [0.5]}})), "no arm but the baseline"),

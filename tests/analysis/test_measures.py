@@ -116,7 +116,7 @@ def test_unchanged_images_are_answered_as_in_the_record(trained, asked, result, 
     found = measured.read(trained.store, trained.study, asked["reliance"].name).found
     key = next(cell.key for cell in trained.study.cells if (cell.arm, cell.seed) == ("3 blocks", 1))
     logits, labels = trained.store.logits(trained.store.read(key), "test")
-    right = measured.answers(found, images.labels[:200])["3 blocks"][1][""]
+    right = measured.answers(found)["3 blocks"][1][""]
     # The study's 50 test images are the first five of each class.
     place = {image.tobytes(): k for k, image in enumerate(images.pixels[:200])}
     for image, answer, label in zip(trained.data.test.images, logits.argmax(1), labels, strict=True):

@@ -36,12 +36,13 @@ def script():
         yield module
 
 
+MEASURED = ("shape_bias", "reliance", "attention")
 NAMES = ("forest", "steps", "two_factor", "cost", "learning_curves", "losses", "reliability", "per_class")
 
 
 def test_these_figures_have_a_name_and_the_docstring_lists_them(script):
-    assert tuple(script.FIGURES) == NAMES
-    for name in NAMES:
+    assert tuple(script.FIGURES) == NAMES + MEASURED
+    for name in NAMES + MEASURED:
         assert f"\n    {name} " in script.__doc__
 
 
@@ -109,6 +110,7 @@ def test_records_that_are_damaged_are_left_out_and_named(script, tmp_path, capsy
 @pytest.mark.parametrize(
     ("study", "name", "words"),
     [
+        *((STUDY, name, "no cell of the baseline has been asked") for name in MEASURED),
         (STUDY, "two_factor", "its arms do not cross two factors, so there is nothing to draw"),
         (CROSSED.parent / "depth-smoke", "two_factor", "its arms do not cross two factors"),
         (CROSSED.parent / "depth-smoke", "steps", "more than one arm changes widths"),

@@ -1,0 +1,107 @@
+"""What measures left of a study that was trained here, as tables, figures and parts of its page."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+from ablations.arm import Arm
+from ablations.job import Job
+from ablations.measuring import measure_study
+from ablations.plan import Plan, make_plan
+from ablations.protocols import PROTOCOLS
+from ablations.store import Store
+from ablations.trial import result_of
+from analysis import report
+from analysis.figures import STYLE
+from analysis.measures import Images, ready
+from analysis.outcomes import Outcomes
+from analysis.stimuli import read_stimuli
+from analysis.study_figures import FIGURES
+from analysis.study_tables import StudyTables
+from cnnkit.recipe import Recipe
+
+STORED = Path(__file__).parents[1] / "data" / "results"
+SMALL = PROTOCOLS["smoke"].vary(
+    spec=PROTOCOLS["smoke"].spec.vary(image_size=32, widths=(4, 8), hidden_width=0), recipe=Recipe(epochs=1)
+)
+MEASURED = ("shape_bias", "reliance", "attention")
+
+
+def grid(baseline: Arm) -> list[Arm]:
+    """Does a third block matter?"""
+    return [baseline, baseline.variant("3 blocks", {"blocks": 3}, widths=(4, 8, 8))]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, sample) -> Plan:
+    """Two arms and three seeds, one cell without weights; all others measured, with reliance of 200 images."""
+    data = sample.subset(train=100, validation=50, test=50)
+    root = tmp_path_factory.mktemp("measured") / "results"
+    store = Store.open(root, data=data.fingerprint, data_description=data.describe())
+    plan = make_plan(grid, "g", SMALL, data, store, seeds=range(3), arguments=[], now="2026-01-01")
+    store.write_study(plan.study)
+    for planned in plan.cells:
+        kept = (planned.arm.name, planned.cell.seed) != ("3 blocks", 2)
+        job = Job(cell=planned.cell, arm=planned.arm.name, protocol="smoke", keep_weights=kept)
+        store.write(result_of(job, plan.data))
+    images = sample.test.subset(200, "images")
+    asked = Images(images.images, images.labels, plan.study.data.classes, data.fingerprint)
+    measure_study(store, plan.study, ready(list(MEASURED), read_stimuli(), asked))
+    return plan
+
+
+@pytest.fixture(scope="module")
+def study(trained) -> StudyTables:
+    return StudyTables(Outcomes.from_store(trained.store.root))
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_measures_left_is_found_without_the_images_and_what_lacks_it_is_named(study, name):
+    table = getattr(study.measures, name)
+    assert set(table["arm"]) == {"baseline", "3 blocks"}
+    assert table.groupby("arm")["seeds"].max().to_dict() == {"baseline": 3, "3 blocks": 2}
+    assert study.measures.missing(name) == ["3 blocks, seed 2"]
+
+
+def test_the_number_of_images_of_a_profile_is_known_though_the_study_tested_on_fewer(study):
+    assert (study.measures.reliance["images"] == 200).all()
+    assert len(study.outcomes.labels) == 50
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_figures_of_a_measured_study_are_drawn(study, name):
+    with mpl.rc_context(STYLE):
+        plt.switch_backend("agg")
+        FIGURES[name].draw(study).figure.canvas.draw()
+        plt.close("all")
+
+
+def test_a_study_that_nobody_measured_has_no_tables_and_no_sections(tmp_path):
+    plain = StudyTables(Outcomes.from_store(STORED, "depth-smoke"))
+    for name in MEASURED:
+        assert getattr(plain.measures, name).empty
+        assert plain.measures.missing(name) == []
+    text = report.write(plain, tmp_path / "report").read_text(encoding="utf-8")
+    assert "Shape bias" not in text
+
+
+def test_the_page_of_a_measured_study_has_its_tables_figures_and_gallery_and_says_what_is_missing(study, tmp_path):
+    folder = tmp_path / "report"
+    text = report.write(study, folder).read_text(encoding="utf-8")
+    for name in MEASURED:
+        assert (folder / f"{name}.csv").is_file()
+        assert (folder / f"{name}.svg").is_file()
+    for title in ("Shape bias", "Reliance", "Attention"):
+        assert f'">{title}</h2>' in text
+    assert text.count("nobody asked (experiments/measure.py): 3 blocks, seed 2.") == 3
+    assert len(text) < 5e6
+
+
+def test_outcomes_that_lie_nowhere_have_no_measures(study):
+    import dataclasses
+
+    about = dataclasses.replace(study.outcomes.study, folder=None)
+    nowhere = StudyTables(dataclasses.replace(study.outcomes, study=about))
+    assert nowhere.measures.shape_bias.empty
