@@ -155,7 +155,7 @@ def study_seconds(protocol: str, seeds: int) -> float:
         subprocess.run(
             [
                 sys.executable, str(Path(__file__).with_name("run_ablation.py")), "--grid", "batch_norm", "--protocol",
-                protocol, "--data", "sample", "--results", f"{folder}/results", "--seeds", str(seeds),
+                protocol, "--data", "sample", "--results", f"{folder}/results", "--seeds", str(seeds), "--no-measures",
             ],
             check=True, capture_output=True,
         )  # fmt: skip

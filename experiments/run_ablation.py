@@ -251,7 +251,11 @@ def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bo
     """What the trained networks rely on and where they look, for the report. Returns whether a signal has ended it."""
     from analysis.measures import all_measures
 
-    found = prepared.measure(outcome, all_measures, out)
+    try:
+        found = prepared.measure(outcome, all_measures, out)
+    except UserError as error:  # the report can do without
+        out.print(f"not measured: {error}", markup=False, soft_wrap=True)
+        return False
     return found is not None and found.interrupted
 
 

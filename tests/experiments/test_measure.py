@@ -1,12 +1,14 @@
 """`experiments/measure.py` on a study that was trained here."""
 
 import importlib.util
+import io
 import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ablations.arm import Arm
 from ablations.job import Job
@@ -131,3 +133,13 @@ def test_studies_end_with_measures_unless_they_are_smoke_or_told_not_to(others):
     assert not asked("--protocol", "quick", "--no-measures")
     assert not asked("--protocol", "smoke")
     assert asked("--protocol", "smoke", "--measures")
+
+
+def test_a_study_whose_measures_cannot_be_taken_says_so_and_goes_on_to_its_report(others):
+    class Prepared:
+        def measure(self, *arguments):
+            raise UserError("Ray does not start on this machine")
+
+    out = Console(file=io.StringIO(), width=200)
+    assert others["run_ablation"].measure(Prepared(), None, out) is False
+    assert out.file.getvalue() == "not measured: Ray does not start on this machine\n"
