@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -272,8 +273,12 @@ class _Life:
     def begin(self, seconds: float | None = None) -> None:
         """Raises: TimeoutError: Ray has not started within `seconds`. Exception: as Ray does."""
         self.thread.start()
-        if not self.begun.wait(seconds):
-            raise TimeoutError(f"no answer within {seconds:.0f} s")
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        while not self.begun.wait(0.02):
+            reinstall_handlers()
+            if time.monotonic() > until:
+                raise TimeoutError(f"no answer within {seconds:.0f} s")
+        reinstall_handlers()
         if self.error is not None:
             raise self.error
 
@@ -350,6 +355,13 @@ def signals_stop(stopper: StopOnRequest, display: Display) -> Iterator[None]:
 
     with _handled(handle):
         yield
+
+
+def reinstall_handlers() -> None:
+    """Puts this process's handlers of signals back: Ray's native code takes that of SIGTERM, to print a stack and abort."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.getsignal(number))
 
 
 @contextlib.contextmanager

@@ -236,3 +236,32 @@ def test_a_script_that_is_interrupted_says_one_line_and_leaves_nothing_half(numb
     assert process.returncode == 130
     assert errors == f"{SENTENCE}\n"
     assert not folder.exists()
+
+
+NATIVE = """
+import ctypes, os, signal
+from ablations import session
+
+def init(**arguments):
+    ctypes.CDLL(None).signal(signal.SIGTERM, 0)  # as Ray's native code does, behind Python's back
+
+class Display:
+    def line(self, text):
+        print(text)
+
+session.ray.init, session.ray.shutdown = init, lambda: None
+stopper = session.StopOnRequest()
+resources = {"cores": 1, "gpus": 0, "memory": 2**30}
+with (
+    session.signals_stop(stopper, Display()),
+    session.started_ray(None, **resources, display=Display(), stopper=stopper),
+):
+    os.kill(os.getpid(), signal.SIGTERM)
+print(stopper.requested)
+"""
+
+
+def test_a_handler_that_native_code_of_rays_takes_is_put_back():
+    result = subprocess.run([sys.executable, "-c", NATIVE], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "True"
