@@ -19,6 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analysis.study_figures import FIGURES
+
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
 
@@ -366,7 +368,7 @@ STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
         ([], "see --help"),
         (["{root}"], "see --help"),
         (["{root}", "forrest"], "did you mean 'forest'?"),
-        (["{root}", "pie"], "choose one of forest, steps, two_factor, cost, learning_curves, per_class"),
+        (["{root}", "pie"], f"choose one of {', '.join(FIGURES)}"),
         (["{root}", "forest", "again"], "again"),
         (["{root}", "forest", "--out", "f.jpg"], "f.jpg: a figure is written as .pdf, .png or .svg"),
         (["{root}", "forest", "--out", "f"], "f: a figure is written as .pdf, .png or .svg"),
