@@ -197,7 +197,7 @@ def attention(source: Source) -> list[Section]:
         Section(
             "Attention",
             _lacking(measures.missing("attention")),
-            source.drawn("attention"),
+            source.drawn("attention", "stimuli"),
             [measure_tables.attention(measures.attention)],
         )
     ]

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from analysis.figures import BASELINE, BLUE, VERMILION, wrapped
 from analysis.fonts import drawable
@@ -32,6 +33,8 @@ COLOURS = mpl.colormaps["inferno"]
 CELL, GAP, LINE = 0.95, 0.08, 0.14  # inches
 LEFT = 0.85
 """Inches for what stands at the left of a row."""
+SIDE = 96
+"""Pixels along a side of a drawn image: a multiple of the sides of most maps."""
 ROWS = 8
 """Rows of a sheet that is printed on a page."""
 
@@ -99,7 +102,7 @@ def sheet(rows: Sequence[Row], columns: Sequence[Column], *, title: str, caption
         y = top + number * (pitch + LINE)
         lines = "\n".join(wrapped(line, 14) for line in row.title.split("\n"))
         ax.text(GAP, y + CELL / 2, lines, va="center", fontsize=NOTE)
-        _show(ax, row.image, LEFT, y)
+        _show(ax, _enlarged(row.image), LEFT, y)
         for place, look in enumerate(row.looks):
             _cell(ax, row.image, look, LEFT + (1 + place) * pitch, y)
     ax.set_xlim(0, width)
@@ -109,21 +112,33 @@ def sheet(rows: Sequence[Row], columns: Sequence[Column], *, title: str, caption
     return ax
 
 
-def _show(ax: Axes, image: np.ndarray, x: float, y: float, *, grey: bool = False) -> None:
+def _show(ax: Axes, pixels: Float[np.ndarray, "side side 3"], x: float, y: float) -> None:
+    shown = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    ax.imshow(shown, extent=(x, x + CELL, y + CELL, y), interpolation="none", aspect="auto")
+
+
+def _enlarged(image: UInt8[np.ndarray, "channels height width"]) -> Float[np.ndarray, "side side 3"]:
     pixels = np.moveaxis(image, 0, -1)
-    if grey or pixels.shape[-1] == 1:
-        pixels = np.repeat(pixels.mean(axis=-1, keepdims=True), 3, axis=-1).astype(np.uint8)
-    ax.imshow(pixels, extent=(x, x + CELL, y + CELL, y), interpolation="bilinear", aspect="auto")
+    colours = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    picture = Image.fromarray(np.ascontiguousarray(colours)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(picture, np.float32)
+
+
+def _upon(image: Float[np.ndarray, "side side 3"], raw: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "side side 3"]:
+    """The image in grey under its map; in grey alone where the map is empty."""
+    grey = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
+    if not raw.any():
+        return grey
+    values = SCALE(relative(raw[None])[0])
+    rows, columns = (np.arange(SIDE) * length // SIDE for length in raw.shape)
+    values = values[rows][:, columns]
+    shade = (0.15 + 0.5 * values)[..., None]
+    return shade * 255 * COLOURS(values)[..., :3] + (1 - shade) * grey
 
 
 def _cell(ax: Axes, image: np.ndarray, look: Look, x: float, y: float) -> None:
-    _show(ax, image, x, y, grey=True)
-    values = SCALE(relative(look.map[None])[0])
-    if look.map.any():
-        box = (x, x + CELL, y + CELL, y)
-        shade = 0.15 + 0.5 * values
-        ax.imshow(values, cmap=COLOURS, vmin=0, vmax=1, alpha=shade, extent=box, interpolation="nearest", aspect="auto")
-    else:
+    _show(ax, _upon(_enlarged(image), look.map), x, y)
+    if not look.map.any():
         white = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         ax.text(x + CELL / 2, y + CELL / 2, "map is 0\neverywhere", ha="center", va="center", fontsize=NOTE, bbox=white)
     colour, sign = {True: (BLUE, "✓ "), False: (VERMILION, "✗ "), None: (BASELINE, "")}[look.is_right]

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from analysis import figures, fit_figures, measure_figures
+from analysis import figures, fit_figures, measure_figures, sheets, stimuli_looks
 from analysis.factors import repeated_changes
 from analysis.shape_bias import published
 from analysis.study_tables import StudyTables
@@ -60,6 +60,13 @@ def _attention(study: StudyTables) -> Axes:
     for measure, ax in zip(("lift", "specificity"), panels, strict=True):
         measure_figures.attention(table, measure, ax=ax)
     return panels[0]
+
+
+def _stimuli(study: StudyTables) -> Axes:
+    rows, columns = stimuli_looks.rows_and_columns(study.measures)
+    return sheets.sheet(
+        rows, columns, title="", caption="Right: the answer names the shape. A square is a position of the map."
+    )
 
 
 FIGURES: dict[str, StudyFigure] = {
@@ -135,6 +142,13 @@ FIGURES: dict[str, StudyFigure] = {
             "lies on other images' objects (specificity), with 95 % intervals. Lines: what a blob in the middle of every image "
             "and a map of its edges score without any network.",
             _attention,
+        ),
+        StudyFigure(
+            "stimuli",
+            "Grad-CAM maps of what each arm answers to stimuli with the shape of one thing and the texture of another: of each "
+            "shape, the stimulus to which the arms give most different answers. One colour scale: the map over its own mean.",
+            _stimuli,
+            wide=True,
         ),
     )
 }

@@ -15,6 +15,7 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     shape_bias       shape bias by category and arm, of studies that were measured (experiments/measure.py)
     reliance         accuracy kept under each change of the test images, likewise
     attention        how much of the Grad-CAM maps lies on objects, likewise
+    stimuli          where the arms look on cue-conflict stimuli, likewise; as wide as there are arms
 
 Reads only what the study left behind, and writes one file; about 3 seconds. Safe while the study runs: cells that are not
 finished are left out, and their number is said.
@@ -48,7 +49,7 @@ class Arguments:
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
     """The figure: forest, steps, two_factor, cost, learning_curves, losses, reliability, per_class, shape_bias,
-    reliance or attention."""
+    reliance, attention or stimuli."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None

@@ -18,6 +18,7 @@ from analysis.figures import STYLE
 from analysis.measures import Images, ready
 from analysis.outcomes import Outcomes
 from analysis.stimuli import read_stimuli
+from analysis.stimuli_looks import rows_and_columns
 from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
 from cnnkit.recipe import Recipe
@@ -70,7 +71,7 @@ def test_the_number_of_images_of_a_profile_is_known_though_the_study_tested_on_f
     assert len(study.outcomes.labels) == 50
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", [*MEASURED, "stimuli"])
 def test_the_figures_of_a_measured_study_are_drawn(study, name):
     with mpl.rc_context(STYLE):
         plt.switch_backend("agg")
@@ -93,10 +94,27 @@ def test_the_page_of_a_measured_study_has_its_tables_figures_and_gallery_and_say
     for name in MEASURED:
         assert (folder / f"{name}.csv").is_file()
         assert (folder / f"{name}.svg").is_file()
+    assert (folder / "stimuli.svg").is_file()
     for title in ("Shape bias", "Reliance", "Attention"):
         assert f'">{title}</h2>' in text
     assert text.count("nobody asked (experiments/measure.py): 3 blocks, seed 2.") == 3
     assert len(text) < 5e6
+
+
+def test_stimuli_are_shown_one_a_shape_with_what_the_network_answered_and_where_it_looked(study, trained):
+    rows, columns = rows_and_columns(study.measures)
+    assert [column.title for column in columns] == ["baseline", "3 blocks"]
+    shapes = [row.title.split("\n")[0] for row in rows]
+    assert shapes == ["airplane", "bird", "boat", "car", "cat", "dog", "truck"]
+    left = study.measures.read("attention").found["3 blocks"][0]
+    for row in rows:
+        look = row.looks[1]
+        (place,) = (k for k, one in enumerate(left["maps"]) if (one == look.map).all())
+        answer = study.outcomes.classes[left["logits"][place].argmax()]
+        assert look.answer == {"ship": "boat", "automobile": "car"}.get(answer, answer)
+        shape, texture = study.measures.outlined.table.loc[place, ["shape", "texture"]]
+        assert row.title == f"{shape}\nmade of {texture}"
+        assert look.is_right == (look.answer == shape)
 
 
 def test_outcomes_that_lie_nowhere_have_no_measures(study):

@@ -36,7 +36,7 @@ def script():
         yield module
 
 
-MEASURED = ("shape_bias", "reliance", "attention")
+MEASURED = ("shape_bias", "reliance", "attention", "stimuli")
 NAMES = ("forest", "steps", "two_factor", "cost", "learning_curves", "losses", "reliability", "per_class")
 
 
