@@ -22,6 +22,11 @@ from cnnkit.weights import to_bytes
 PACKAGES = ("ablations", "torch", "timm", "ray", "numpy")
 CHECKPOINT_SECONDS = 5.0
 """Epochs that end sooner than this after the last checkpoint leave none: training them again costs less."""
+CHECKPOINT_PROPORTION = 0.05
+"""Of a cell's time, what its checkpoints may take: on a fast GPU, an epoch of a large network takes less time than its
+checkpoint's way to the driver."""
+CHECKPOINT_BYTES_PER_SECOND = 50e6
+"""How fast a checkpoint gets to the driver, until the first one has been timed."""
 
 
 def run_cell(job: Job, data: Data, checkpoint: bytes | None = None) -> Iterator[News]:
@@ -39,14 +44,16 @@ def run_cell(job: Job, data: Data, checkpoint: bytes | None = None) -> Iterator[
         except BadCheckpoint as error:
             yield BeganAnew(str(error))
             training = _begin(job, data, device)
-    kept = time.monotonic()
+    kept, cost = time.monotonic(), training.state_bytes / CHECKPOINT_BYTES_PER_SECOND
     for progress in training.run():
         done = (progress.epoch - 1 + progress.update / progress.updates) / cell.recipe.epochs
         yield Advance(progress.epoch, done, training.curve[-1].validation_accuracy if training.curve else None)
-        overdue = time.monotonic() - kept >= CHECKPOINT_SECONDS
+        overdue = time.monotonic() - kept >= max(CHECKPOINT_SECONDS, cost / CHECKPOINT_PROPORTION)
         if overdue and progress.ends_epoch and progress.epoch < cell.recipe.epochs:
+            began = time.monotonic()
             yield Checkpoint(progress.epoch, training.state())
             kept = time.monotonic()
+            cost = kept - began
     yield _result(job, training, data, device, started)
 
 

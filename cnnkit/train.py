@@ -275,6 +275,11 @@ class Training:
             "images": len(self.data.train),
         }
 
+    @property
+    def state_bytes(self) -> int:
+        """About how long a `state` is: weights, and for each two moments as Adam has them."""
+        return 3 * sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+
     def state(self) -> bytes:
         """All that going on needs, between two epochs."""
         buffer = io.BytesIO()

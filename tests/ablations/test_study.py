@@ -124,6 +124,7 @@ def test_a_trial_in_ray_gives_the_numbers_of_one_without_ray(finished, sample, t
 def test_a_cell_goes_on_from_any_epoch_with_the_same_numbers(finished, monkeypatch):
     plan, _ = finished
     monkeypatch.setattr("ablations.trial.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("ablations.trial.CHECKPOINT_BYTES_PER_SECOND", 1e12)
     planned = plan.cells[0]
     whole = list(run_cell(job(planned), plan.data))
     (checkpoint,) = [news for news in whole if isinstance(news, Checkpoint)]

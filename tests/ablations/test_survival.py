@@ -165,6 +165,7 @@ def test_an_interrupted_study_says_how_to_go_on_and_leaves_nothing_behind(tmp_pa
     assert study.process.returncode == 130
     assert "the same command goes on" in output
     assert "Traceback" not in output
+    assert "SIGTERM received" not in output, "of Ray's own handler"
     study.wait_until_gone()
     # PyTorch makes an empty cache folder of its own for each user, as in any program that uses it.
     assert [folder.name for folder in temporary.iterdir() if not folder.name.startswith("torchinductor_")] == []

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 
 import pytest
 import torch
@@ -91,11 +92,23 @@ def test_whatever_else_a_cell_does_is_a_failure_of_that_cell(parcel, tiny, monke
 
 def test_checkpoints_leave_the_trial_and_bring_the_next_one_on(parcel, tiny, monkeypatch):
     monkeypatch.setattr(trials, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trials, "CHECKPOINT_BYTES_PER_SECOND", 1e12)
     trial = begun(parcel(), tiny)
     while not isinstance(news := trial.step()[NEWS], Checkpoint):
         pass
     whole, rest = last(trial), last(begun(parcel(news.state), tiny))
     assert rest.weights == whole.weights
+
+
+def test_a_checkpoint_that_takes_long_to_deliver_is_followed_by_none_too_soon(parcel, tiny, monkeypatch):
+    monkeypatch.setattr(trials, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trials, "CHECKPOINT_BYTES_PER_SECOND", 1e12)
+    delivered = 0
+    for news in trials.run_cell(parcel(epochs=6).job, tiny):
+        if isinstance(news, Checkpoint):
+            delivered += 1
+            time.sleep(2)  # the way to the driver; a twentieth of 40 s, which six epochs of these do not take
+    assert delivered == 1
 
 
 def test_tune_keeps_no_checkpoint_that_has_arrived(parcel):

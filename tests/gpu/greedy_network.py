@@ -1,4 +1,4 @@
-"""A network that takes more memory than its share: three fifths of a GPU, or what no machine has. Two images, as in a
+"""A network that takes more memory than its share: two fifths of a GPU, or what no machine has. Two images, as in a
 rehearsal before the study, it takes like any other.
 """
 
@@ -18,7 +18,7 @@ class Greedy(nn.Module):
             return self.classifier(x.mean((2, 3)))
         if x.is_cuda:
             total = torch.cuda.get_device_properties(x.device).total_memory
-            torch.empty(total * 3 // 5, dtype=torch.uint8, device=x.device)
+            torch.empty(total * 2 // 5, dtype=torch.uint8, device=x.device)
         else:
             raise torch.OutOfMemoryError("no machine has so much")
         return self.classifier(x.mean((2, 3)))
