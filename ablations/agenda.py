@@ -25,6 +25,15 @@ class Agenda:
         self._deaths: Counter[str] = Counter()
         self._short_of_memory: set[str] = set()
 
+    def add(self, cells: Sequence[PlannedCell]) -> None:
+        """More of them, behind the others."""
+        self.waiting += cells
+
+    def drop_waiting(self) -> list[PlannedCell]:
+        """No further cell is handed out; returns those that would have been."""
+        dropped, self.waiting = self.waiting, []
+        return dropped
+
     @property
     def is_over(self) -> bool:
         return not self.waiting and not self.handed_out

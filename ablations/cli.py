@@ -18,6 +18,7 @@ from cnnkit.errors import UserError
 
 BAD_INPUT = 2
 SOME_FAILED = 1
+OUT_OF_TIME = 3
 INTERRUPTED = 130
 
 T = TypeVar("T")

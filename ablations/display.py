@@ -56,6 +56,16 @@ class Tally:
         self.waiting = [cell for cell in self.waiting if cell is not planned]
         self.running[planned.cell.key] = Running(planned)
 
+    def add(self, cells: list[PlannedCell]) -> None:
+        """More cells are to be trained than were known."""
+        self.total += len(cells)
+        self.waiting = [*self.waiting, *cells]
+
+    def drop(self, cells: list[PlannedCell]) -> None:
+        """Cells that will not be trained in this run."""
+        keys = {planned.cell.key for planned in cells}
+        self.waiting = [planned for planned in self.waiting if planned.cell.key not in keys]
+
     def requeue(self, planned: PlannedCell) -> None:
         """A trial has stopped without a result, and will be started again."""
         if self.running.pop(planned.cell.key, None) is not None:

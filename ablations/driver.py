@@ -1,17 +1,18 @@
 """The one place that writes results: hands out cells, hears what their runs say, and keeps records. Knows nothing of Ray."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ablations.agenda import Agenda
+from ablations.budget import Budget
 from ablations.checkpoints import DamagedCheckpoint
 from ablations.display import Display, Running, Tally
 from ablations.job import Advance, BeganAnew, Checkpoint, Failed, Job, News, Placement
 from ablations.plan import TUNING_SEED, Plan, PlannedCell
 from ablations.record import CellResult, Failure, Record
 from ablations.store import Store
-from ablations.units import duration
+from ablations.units import counted, duration
 
 SIGN_OF_LIFE_SECONDS = 30.0
 """How often the claims of cells that are being trained are renewed."""
@@ -29,12 +30,21 @@ class Driver:
         *,
         keep_weights: bool,
         watch: Callable[[], None] = lambda: None,
+        further: Callable[[Collection[str]], list[PlannedCell]] = lambda given_up: [],
+        budget: Budget | None = None,
     ) -> None:
-        """Args: watch: called now and then while cells are trained, and after each."""
+        """Args: watch: called now and then while cells are trained, and after each. further: cells that are needed now that
+        all of the agenda have ended; it is told the keys of those that failed.
+        """
         assert plan.store is not None
         self.plan, self.agenda, self.display, self.place = plan, agenda, display, place
         self.store: Store = plan.store
-        self.keep_weights, self.watch = keep_weights, watch
+        self.keep_weights, self.watch, self.further, self.budget = keep_weights, watch, further, budget
+        self.given_up: set[str] = set()
+        """Keys of cells that failed in this run."""
+        self.dropped: list[PlannedCell] = []
+        """Cells that were not started since the budget would not have lasted."""
+        self._nothing_further = False
         self.tally = Tally(
             total=len(plan.cells), finished=len(plan.cells) - len(plan.missing), waiting=list(agenda.waiting)
         )
@@ -45,8 +55,18 @@ class Driver:
         self._renewed = time.monotonic()
         self._said_that_it_waits = False
 
+    def is_over(self) -> bool:
+        """Whether no cell is left. Where those that were known have ended, it asks which are needed next."""
+        if self.agenda.is_over and not self._nothing_further and not self.dropped:
+            cells = self.further(self.given_up)
+            self._nothing_further = not cells
+            self.agenda.add(cells)
+            self.tally.add(cells)
+        return self.agenda.is_over
+
     def next_job(self) -> tuple[PlannedCell, Job, bytes | None] | None:
         """The next cell and its newest checkpoint; None where there is nothing to do just now."""
+        self._mind_the_budget()
         planned = self.agenda.take()
         for elsewhere in self.agenda.finished_elsewhere:
             self.tally.finish_elsewhere(elsewhere)
@@ -68,6 +88,18 @@ class Driver:
         )
         return planned, job, self._checkpoint(planned)
 
+    def _mind_the_budget(self) -> None:
+        """Where the next cell would end too late, neither it nor any other is started: their order is the study's."""
+        if self.budget is None or not self.agenda.waiting or self.budget.allows(self.agenda.waiting[0]):
+            return
+        dropped = self.agenda.drop_waiting()
+        self.dropped += dropped
+        self.tally.drop(dropped)
+        self.display.line(
+            f"the budget does not last for {dropped[0].name}: no further cell is started; "
+            f"{counted(len(self.dropped), 'cell')} left"
+        )
+
     def _checkpoint(self, planned: PlannedCell) -> bytes | None:
         self._wait_for_checkpoint(planned.cell.key)
         try:
@@ -79,6 +111,8 @@ class Driver:
     def begin(self, planned: PlannedCell) -> None:
         """A process has the cell."""
         self.tally.begin(planned)
+        if self.budget is not None:
+            self.budget.begin(planned)
         self.display.update(self.tally)
 
     def hear(self, planned: PlannedCell, news: News) -> None:
@@ -97,6 +131,8 @@ class Driver:
             case CellResult():
                 self._wait_for_checkpoint(key)
                 record = self.store.write(news)
+                if self.budget is not None:
+                    self.budget.end(planned)
                 self._end(planned, f"{self._accuracies(planned, record)}, {_seconds(record)}", failed=False)
         self.renew()
         self.display.update(self.tally)
@@ -160,6 +196,8 @@ class Driver:
 
     def _end(self, planned: PlannedCell, text: str, *, failed: bool) -> None:
         self.agenda.close(planned)
+        if failed:
+            self.given_up.add(planned.cell.key)
         self.tally.end(planned, failed=failed)
         left = self.tally.seconds_left()
         rest = f"; about {duration(left)} left" if left and (self.tally.running or self.tally.waiting) else ""

@@ -40,7 +40,7 @@ class Handout(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         driver, stopper = self.watch.driver, self.watch.stopper
-        if driver.agenda.is_over or stopper.stop_all():
+        if stopper.stop_all() or self._is_over():
             return Searcher.FINISHED
         started = len(driver.tally.running)
         starting = len(driver.agenda.handed_out) - started
@@ -51,6 +51,11 @@ class Handout(Searcher):
             job = driver.next_job()
             return None if job is None else {PARCEL: Parcel(*job)}
         return Searcher.FINISHED
+
+    def _is_over(self) -> bool:
+        with self.watch.errors_end_the_study():
+            return self.watch.driver.is_over()
+        return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass

@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
-from ablations.record import ArmEntry, Command, Study, StudyCell
+from ablations.record import ArmEntry, Command, LookPlan, Study, StudyCell
 from ablations.store import Store
 from cnnkit.cost import cost
 from cnnkit.data import CLASSES, Data
@@ -61,10 +61,12 @@ class Plan:
     command: Command
     """The run of the study that this is."""
     cells: list[PlannedCell]
-    """Those that this run is to train, where a shard is not all of the study."""
+    """Those that this run is to train, where a shard is not all of the study; with planned looks, at most."""
     data: Data
     store: Store | None
     """None for a dry run on a results folder that does not exist yet."""
+    others: list[PlannedCell] = field(default_factory=list)
+    """Those that other shards train."""
 
     @property
     def baseline(self) -> Arm:
@@ -79,6 +81,11 @@ class Plan:
         """Cells without a record, a whole seed before the next: an interrupted study has complete seeds."""
         return [planned for planned in self.cells if not self.is_finished(planned)]
 
+    def of_shard(self, cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+        """Of `cells` those that are not other shards'."""
+        others = {planned.cell.key for planned in self.others}
+        return [planned for planned in cells if planned.cell.key not in others]
+
     def diverged(self, planned: PlannedCell) -> bool:
         """Whether the cell's loss stopped being finite the last time; training it again would give the same."""
         failure = self.store.failure(planned.cell.key) if self.store is not None else None
@@ -88,7 +95,9 @@ class Plan:
         """Every `count`-th cell from the `index`-th (counted from 1) on. It depends on no machine's progress, so that shards
         that know nothing of each other share the cells out.
         """
-        return replace(self, cells=self.cells[index - 1 :: count])
+        mine = self.cells[index - 1 :: count]
+        keys = {planned.cell.key for planned in mine}
+        return replace(self, cells=mine, others=[planned for planned in self.cells if planned.cell.key not in keys])
 
 
 def changes(protocol: Protocol) -> dict[str, Any]:
@@ -114,11 +123,13 @@ def make_plan(
     arguments: list[str],
     now: str,
     tuned: dict[str, dict[str, Any]] | None = None,
+    looks: LookPlan | None = None,
 ) -> Plan:
     """The plan of the study of `grid` under `protocol`.
 
     Args: data: the whole data set. seeds: those to train. now: UTC, ISO 8601. tuned: fields of the recipe that were
-        chosen for an arm on the validation images, by the arm's name.
+        chosen for an arm on the validation images, by the arm's name. looks: after which arms may stop, the last with all
+        seeds; then the manifest lists the cells of the first, and grows with each.
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
     arms = arms_for(grid, grid_name, protocol)
@@ -139,8 +150,11 @@ def make_plan(
     }
     if told_apart:
         name += "-" + hashlib.blake2b(json.dumps(told_apart, sort_keys=True).encode(), digest_size=3).hexdigest()
-    finished = sum(store is not None and store.is_finished(planned.cell.key) for planned in cells)
-    command = Command(time=now, arguments=arguments, seeds=len(seeds), finished_before=finished)
+    finished = [planned for planned in cells if store is not None and store.is_finished(planned.cell.key)]
+    command = Command(time=now, arguments=arguments, seeds=len(seeds), finished_before=len(finished))
+    if looks is not None:
+        known = sum(not planned.arm.is_baseline for planned in finished)
+        looks = looks.model_copy(update={"finished_before": known})
     baseline = next(arm for arm in arms if arm.is_baseline)
     study = Study(
         name=name,
@@ -150,12 +164,18 @@ def make_plan(
         protocol_changes=changed,
         arms=[entry_of(arm, baseline, split) for arm in arms],
         seeds=len(seeds),
-        cells=[StudyCell(arm=p.arm.name, seed=p.cell.seed, key=p.cell.key) for p in cells],
+        cells=listed(cells if looks is None else [p for p in cells if p.cell.seed < looks.seeds[0]]),
         data=used.description,
         split=split,
         tuned=tuned or {},
+        looks=looks,
     )
     return Plan(study if store is None else store.named(study), arms, command, cells, used, store)
+
+
+def listed(cells: Sequence[PlannedCell]) -> list[StudyCell]:
+    """Cells as a manifest lists them."""
+    return [StudyCell(arm=planned.arm.name, seed=planned.cell.seed, key=planned.cell.key) for planned in cells]
 
 
 def folder_name(grid_name: str) -> str:

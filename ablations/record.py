@@ -173,6 +173,32 @@ class StudyCell(Stored):
     key: str
 
 
+class LookPlan(Stored):
+    """How a study stops arms of which enough is known. It is fixed before the first look at results, or it means nothing."""
+
+    seeds: tuple[int, ...]
+    """Numbers of seeds after which the study is looked at, rising."""
+    levels: tuple[float, ...]
+    """What each look may err."""
+    variance: Literal["own", "moderated"] = "own"
+    """Whether an arm's variance over seeds is its own or borrows from the other arms'."""
+    margin: float
+    """Differences within it count as equivalent, 0 to 1."""
+    finished_before: int = 0
+    """Cells of arms other than the baseline that were finished when the looks were planned, for another study perhaps."""
+
+    def is_same_plan(self, other: "LookPlan | None") -> bool:
+        """Whether both look and stop alike, whenever they were made."""
+        return other is not None and self.model_copy(update={"finished_before": other.finished_before}) == other
+
+    @property
+    def words(self) -> str:
+        """Such as: looks at 3, 5 and 10 seeds, moderated variances."""
+        *others, last = map(str, self.seeds)
+        at = f"looks at {', '.join(others)} and {last} seeds" if others else f"one look at {last} seeds"
+        return f"{at}, {self.variance} variances"
+
+
 class Study(Stored):
     """The manifest of a study: which cells it consists of, and all that reading them needs."""
 
@@ -194,6 +220,8 @@ class Study(Stored):
     split: SplitSizes
     tuned: dict[str, dict[str, Any]] = {}
     """Fields of the recipe that were chosen for an arm by validation accuracy, by the arm's name."""
+    looks: LookPlan | None = None
+    """Where arms stop when enough is known of them; `cells` are those that were needed so far. None: all have all seeds."""
 
     @property
     def baseline(self) -> ArmEntry:
@@ -219,7 +247,14 @@ class Study(Stored):
         """The manifest with the cells that an earlier one of the same study lists besides."""
         listed = {(cell.arm, cell.seed) for cell in self.cells}
         more = [cell for cell in earlier.cells if (cell.arm, cell.seed) not in listed]
-        return self.model_copy(update={"cells": [*self.cells, *more], "seeds": max(self.seeds, earlier.seeds)})
+        update = {"cells": [*self.cells, *more], "seeds": max(self.seeds, earlier.seeds)}
+        if self.looks is not None and self.looks.is_same_plan(earlier.looks):
+            update["looks"] = earlier.looks
+        return self.model_copy(update=update)
+
+    def has_plan_of(self, earlier: "Study") -> bool:
+        """Whether both stop arms alike."""
+        return self.looks.is_same_plan(earlier.looks) if self.looks is not None else earlier.looks is None
 
 
 def seeds_added_after_looking(commands: Sequence[Command]) -> bool:

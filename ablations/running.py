@@ -7,6 +7,7 @@ outcome = run_study("depth", "quick", settings=Settings(seeds=5))
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from ablations.cli import known
 from ablations.display import display_for
 from ablations.grid_files import OwnGrid, grid_of, is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
+from ablations.looks import Rule, needed_cells
 from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.resources import Machine, gpu_is_visible
@@ -43,6 +45,10 @@ class Settings:
 
     seeds: int = 3
     """Seeds of each arm, 0 to N-1."""
+    looks: Rule | None = None
+    """When arms stop of which enough is known, in the place of `seeds`: `analysis.looks.plan_looks(3, 5, 10)`."""
+    budget: float | None = None
+    """Seconds; no cell is started that would end later. None: there is time."""
     tune: tuple[str, Sequence[float | int | str]] | None = None
     """A field of the recipe, and the values from which each arm's is chosen by validation accuracy, on a seed of its own."""
     shard: tuple[int, int] | None = None
@@ -60,6 +66,11 @@ class Settings:
     """Only to be described: nothing is written."""
     arguments: tuple[str, ...] = ()
     """What was typed, kept with the study."""
+
+    @property
+    def most_seeds(self) -> int:
+        """Of an arm."""
+        return self.seeds if self.looks is None else self.looks.plan.seeds[-1]
 
 
 @dataclass(frozen=True)
@@ -89,18 +100,30 @@ class PreparedStudy:
 
     def plan(self, tuned: dict[str, dict[str, Any]] | None = None) -> Plan:
         """The study's cells. Args: tuned: fields of the recipe that were chosen for an arm, by the arm's name."""
+        rule = self.settings.looks
         plan = make_plan(
             self.grid,
             self.grid_name,
             self.protocol,
             self.data,
             self.store,
-            seeds=range(self.settings.seeds),
+            seeds=range(self.settings.most_seeds),
             arguments=list(self.settings.arguments),
             now=datetime.now(UTC).isoformat(timespec="seconds"),
             tuned=tuned,
+            looks=None if rule is None else rule.plan,
         )
+        if rule is not None and len(plan.arms) <= rule.least_arms:
+            raise UserError(
+                f"moderated variances need at least {rule.least_arms} arms beside the baseline, and {self.grid_name} has "
+                f"{len(plan.arms) - 1}; leave --variance away"
+            )
         return plan.shard(*self.settings.shard) if self.settings.shard else plan
+
+    def expected(self) -> Plan:
+        """The study's plan with the cells that are known to be needed: with planned looks, not those of later ones."""
+        plan = self.plan()
+        return replace(plan, cells=plan.of_shard(needed_cells(plan, self.settings.looks)))
 
     def tuning(self) -> Tuning | None:
         """What is trained before the study, or None.
@@ -110,7 +133,7 @@ class PreparedStudy:
         if self.settings.tune is None:
             return None
         field, values = self.settings.tune
-        plan, candidates = tuning_plan(self.plan(), field, values, self.store)
+        plan, candidates = tuning_plan(replace(self, store=None).plan(), field, values, self.store)
         first = {arm: {field: tried[0][0]} for arm, tried in candidates.items()}
         return Tuning(field, plan, candidates, replace(self, store=None).plan(first).study.name)
 
@@ -155,13 +178,18 @@ class PreparedStudy:
             keep_weights=settings.keep_weights,
             retry_diverged=settings.retry_diverged,
             search_paths=self.search_paths,
+            ends=None if settings.budget is None else time.monotonic() + settings.budget,
         )
         plan, tuning = self.plan(), self.tuning()
         with files.one_sentence_errors(self.store.root):
             if tuning is not None:
                 outcome = run(tuning.plan, options, display_for(out))
                 # A value with which the loss became NaN is not chosen; other failures are to be mended first.
-                if outcome.interrupted or any(failure.kind == "failed" for failure in outcome.failures):
+                if (
+                    outcome.interrupted
+                    or outcome.out_of_time
+                    or any(failure.kind == "failed" for failure in outcome.failures)
+                ):
                     return replace(outcome, study=tuning.study, folder=self.store.study_folder(tuning.study))
                 chosen = chosen_values(tuning.field, tuning.candidates, self.store)
                 plan = self.plan(chosen)
@@ -170,7 +198,7 @@ class PreparedStudy:
                 out.print(f"study {plan.study.name}", markup=False, soft_wrap=True)
             self.store.write_study(plan.study)
             self.store.write_command(plan.study.name, plan.command)
-            return run(plan, replace(options, watch=watch), display_for(out))
+            return run(plan, replace(options, watch=watch), display_for(out), settings.looks)
 
 
 def prepare_study(
@@ -191,10 +219,10 @@ def prepare_study(
     Raises: UserError: what is wrong, in one sentence.
     """
     settings = settings or Settings()
-    if settings.seeds < 1:
-        raise UserError(f"--seeds {settings.seeds}: at least one seed is needed")
-    if settings.seeds > MOST_SEEDS:
-        raise UserError(f"--seeds {settings.seeds}: at most {MOST_SEEDS:,} seeds")
+    if settings.most_seeds < 1:
+        raise UserError(f"--seeds {settings.most_seeds}: at least one seed is needed")
+    if settings.most_seeds > MOST_SEEDS:
+        raise UserError(f"--seeds {settings.most_seeds}: at most {MOST_SEEDS:,} seeds")
     if protocol is None:
         protocol = "documented" if gpu_is_visible() else "quick"
     if isinstance(protocol, str):

@@ -31,6 +31,16 @@ class Pace:
 def pace(plan: Plan, machine: Machine, cpu: CpuPlan) -> Pace | None:
     """From cells of this results folder that were trained like this; else a guess for CPUs, nothing for GPUs."""
     precision = plan.baseline.recipe.precision
+    measured = measured_pace(plan, machine.device_type)
+    if measured is not None:
+        return Pace(measured, "from the finished cells")
+    if machine.device_type == "cuda":
+        return None
+    return Pace(GUESSED_PACE[precision] * cpu.threads, "a guess; the live view knows better after a minute")
+
+
+def measured_pace(plan: Plan, device_type: str) -> float | None:
+    """Multiply-adds a second of the plan's finished cells that were trained on such a device; None where there are none."""
     work, seconds = 0.0, 0.0
     for planned in plan.cells:
         if not plan.is_finished(planned) or plan.store is None:
@@ -39,14 +49,10 @@ def pace(plan: Plan, machine: Machine, cpu: CpuPlan) -> Pace | None:
             record = plan.store.read(planned.cell.key)
         except DamagedRecord:
             continue
-        if record.provenance.device_type == machine.device_type:
+        if record.provenance.device_type == device_type:
             work += planned.work
             seconds += record.train_seconds + record.evaluate_seconds
-    if seconds:
-        return Pace(work / seconds, "from the finished cells")
-    if machine.device_type == "cuda":
-        return None
-    return Pace(GUESSED_PACE[precision] * cpu.threads, "a guess; the live view knows better after a minute")
+    return work / seconds if seconds else None
 
 
 def expected_seconds(plan: Plan, machine: Machine, cpu: CpuPlan, known: Pace) -> float:
@@ -88,8 +94,7 @@ def statement(
         ("question", study.question),
         (
             "cells",
-            f"{len(study.arms)} arms x {plan.command.seeds} seeds{of_shard} = {len(plan.cells)}: "
-            f"{len(plan.cells) - len(missing)} finished, {len(missing)} to train",
+            f"{_cells(plan, of_shard)}: {len(plan.cells) - len(missing)} finished, {len(missing)} to train",
         ),
         (
             "protocol",
@@ -105,6 +110,14 @@ def statement(
         ("results", f"{plan.store.root if plan.store else 'a new folder'}, study {study.name}"),
         ("Ctrl-C", "is safe: the same command goes on where it stopped"),
     ]
+
+
+def _cells(plan: Plan, of_shard: str) -> str:
+    """How many the plan has, and what they are."""
+    if plan.study.looks is None:
+        return f"{len(plan.study.arms)} arms x {plan.command.seeds} seeds{of_shard} = {len(plan.cells)}"
+    seeds = 1 + max((planned.cell.seed for planned in plan.cells), default=0)
+    return f"{len(plan.study.arms)} arms, up to the look at {seeds} seeds{of_shard}, {len(plan.cells)}"
 
 
 def _warnings(plan: Plan, machine: Machine) -> list[tuple[str, str]]:

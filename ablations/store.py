@@ -427,13 +427,14 @@ class Store:
 
         Where another study has its name, it gets one of its own, which its arms give.
 
-        Raises: UserError: a manifest of either name is damaged, or of a later version.
+        Raises: UserError: a manifest of either name is damaged, or of a later version, or the study's looks were planned
+            otherwise.
         """
         for name in (study.name, f"{study.name}-{study.hash_of_arms}"):
             earlier = self.study(name)
             if earlier is None or study.is_same_study(earlier):
                 study = study.model_copy(update={"name": name})
-                return study if earlier is None else study.with_cells_of(earlier)
+                return study if earlier is None else self._going_on(study, earlier)
         raise UserError(f"{self.study_folder(name)} holds another study; move it away and run the command again")
 
     def write_study(self, study: Study) -> Study:
@@ -453,7 +454,7 @@ class Store:
                     f"{folder} holds another study of that name, whose arms differ; run the command again, and this one "
                     f"gets a name of its own"
                 )
-            study = study.with_cells_of(earlier)
+            study = self._going_on(study, earlier)
         with files.one_sentence_errors(folder):
             files.folder(self.root, "studies", study.name)
             for command in commands:
@@ -464,6 +465,22 @@ class Store:
             elif not files.create(file, content):  # somebody was faster
                 return self._write_study(study)
         return study
+
+    def _going_on(self, study: Study, earlier: Study) -> Study:
+        """The study with the cells that it had before.
+
+        Raises: UserError: it stops arms by another plan than before, and there are results that could have been looked at.
+        """
+        if not study.has_plan_of(earlier):
+            others = [cell for cell in earlier.cells if cell.arm != earlier.baseline.name]
+            if any(self.is_finished(cell.key) for cell in others):
+                then, now = (each.looks.words if each.looks else "one look, own variances" for each in (earlier, study))
+                raise UserError(
+                    f"study {earlier.name} has results under another plan ({then}), and a plan that is made after results can "
+                    f"be seen ({now}) is none; give the first plan's --seeds and --variance, or another --results folder"
+                )
+            return study
+        return study.with_cells_of(earlier)
 
     def study(self, name: str) -> Study | None:
         """A study's manifest, or None where there is no such study. Nothing is imported, built or called for it.

@@ -1,20 +1,23 @@
 """Runs a study's missing cells."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ablations import files
 from ablations.agenda import Agenda
+from ablations.budget import Budget
 from ablations.display import Display
 from ablations.driver import Driver
 from ablations.executor import train
 from ablations.gpus import cluster_machine, gpu_shares
 from ablations.job import Placement
-from ablations.plan import Plan, PlannedCell
+from ablations.looks import Rule, needed_cells
+from ablations.plan import Plan, PlannedCell, listed
 from ablations.record import Failure
 from ablations.resources import CpuPlan, Machine, cpu_plan, memory_cap, process_bytes, reserved_bytes
 from ablations.session import StopOnRequest, logged_to, signals_stop, started_ray, tune
+from ablations.statement import measured_pace
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Outcome:
     folder: Path
     """The study's folder: its manifest, and its report once there is one."""
     finished: list[PlannedCell]
-    """Of the cells that the run was asked for, those that have a record, old ones among them."""
+    """Of the cells that are needed, those that have a record, old ones among them."""
     failures: list[Failure]
     interrupted: bool
     """Whether a signal has ended it; the same call goes on."""
     complete: bool
-    """Whether all cells that the run was asked for are finished."""
+    """Whether all cells that are needed are finished."""
+    out_of_time: bool = False
+    """Whether cells were left because the budget would not have lasted for them; the same call goes on."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,12 @@ class Options:
     """Folders of the user's own modules."""
     watch: Callable[[Path], None] = lambda folder: None
     """Called with the study's folder now and then while cells are trained: for pages that people look at meanwhile."""
+    ends: float | None = None
+    """When no trial should run any more, as `time.monotonic` counts; None: there is time."""
 
 
-def run(plan: Plan, options: Options, display: Display) -> Outcome:
-    """Trains the cells of `plan` that are missing.
+def run(plan: Plan, options: Options, display: Display, rule: Rule | None = None) -> Outcome:
+    """Trains the cells of `plan` that are missing, or of those the ones that `rule` finds to be needed.
 
     Raises: UserError: the results folder cannot be written; Ray does not start, or has ended; no cluster answers.
     """
@@ -66,52 +73,92 @@ def run(plan: Plan, options: Options, display: Display) -> Outcome:
         store.remove_left_overs()
         for sentence in store.set_damaged_aside(planned.cell.key for planned in plan.cells):
             display.line(sentence)
-        missing = [planned for planned in plan.missing if options.retry_diverged or not plan.diverged(planned)]
-        if missing:
-            for planned in missing:
+        for planned in plan.missing:
+            if options.retry_diverged or not plan.diverged(planned):
                 store.forget_failure(planned.cell.key)
+        course = Course(plan, rule)
+        missing, dropped = course.further(), False
+        if missing:
             folder = store.study_folder(plan.study.name)
             folder.mkdir(parents=True, exist_ok=True)
             with display, signals_stop(stopper, display), logged_to(folder / "ray.log"):
-                _train(plan, missing, options, display, stopper)
-    failures = [store.failure(planned.cell.key) for planned in plan.missing]
-    finished = [planned for planned in plan.cells if plan.is_finished(planned)]
+                dropped = _train(plan, missing, course, options, display, stopper)
+        needed = plan.of_shard(needed_cells(plan, rule))
+    failures = [store.failure(planned.cell.key) for planned in needed if not plan.is_finished(planned)]
+    finished = [planned for planned in needed if plan.is_finished(planned)]
     return Outcome(
         study=plan.study.name,
         folder=store.study_folder(plan.study.name),
         finished=finished,
         failures=[failure for failure in failures if failure is not None],
         interrupted=stopper.requested,
-        complete=len(finished) == len(plan.cells),
+        complete=len(finished) == len(needed),
+        out_of_time=dropped,
     )
 
 
-def _train(plan: Plan, missing: list[PlannedCell], options: Options, display: Display, stopper: StopOnRequest) -> None:
+class Course:
+    """Which cells come next, and the manifest that grows with them."""
+
+    def __init__(self, plan: Plan, rule: Rule | None) -> None:
+        self.plan, self.rule = plan, rule
+        self.cells: list[PlannedCell] = []
+        """Those that this run was found to need so far, finished ones among them."""
+        self._known: set[str] = set()
+
+    def further(self, given_up: Collection[str] = ()) -> list[PlannedCell]:
+        """Cells that are needed, were not named before, and are still to be trained; empty where there are none.
+
+        Args: given_up: keys of cells that failed in this run.
+        """
+        needed = needed_cells(self.plan, self.rule, given_up)
+        assert self.plan.store is not None
+        if self.rule is not None:
+            self.plan.store.write_study(self.plan.study.model_copy(update={"cells": listed(needed)}))
+        self.cells = self.plan.of_shard(needed)
+        new = [planned for planned in self.cells if planned.cell.key not in self._known]
+        self._known.update(planned.cell.key for planned in new)
+        return [p for p in new if not self.plan.is_finished(p) and not self.plan.diverged(p)]
+
+
+def _train(
+    plan: Plan,
+    missing: list[PlannedCell],
+    course: Course,
+    options: Options,
+    display: Display,
+    stopper: StopOnRequest,
+) -> bool:
+    """Returns whether cells were left because there was no time."""
     assert plan.store is not None
     folder = plan.store.study_folder(plan.study.name)
     here = options.machine
+    driver = None
     try:
         with started_ray(
             options.address, cores=here.cores, gpus=here.gpus, memory=here.memory, display=display, stopper=stopper
         ) as scratch:
             if stopper.stop_all():
-                return
+                return False
             machine = here if options.address is None else cluster_machine()
             baseline = plan.baseline
             cpu = cpu_plan(baseline.spec, baseline.recipe, cores=machine.node_cores, memory=machine.memory)
             graphs, shares = options.cuda_graphs, {}
             if machine.gpus:
-                shares = gpu_shares(missing, machine, options.gpu_fraction, plan.data, cuda_graphs=graphs)
+                possible = missing if course.rule is None else plan.missing
+                shares = gpu_shares(possible, machine, options.gpu_fraction, plan.data, cuda_graphs=graphs)
             shares.update(options.shares)
             agenda = Agenda(missing, plan.store)
             placing = Placing(machine, cpu, shares, graphs)
             driver = Driver(
-                plan,
+                replace(plan, cells=course.cells),
                 agenda,
                 display,
                 lambda planned: placing.placement(planned, alone=agenda.needs_all(planned)),
                 keep_weights=options.keep_weights,
                 watch=lambda: options.watch(folder),
+                further=course.further,
+                budget=None if options.ends is None else Budget(options.ends, measured_pace(plan, machine.device_type)),
             )
             display.update(driver.tally)
             train(
@@ -125,6 +172,7 @@ def _train(plan: Plan, missing: list[PlannedCell], options: Options, display: Di
     except KeyboardInterrupt:
         if not stopper.requested:
             raise
+    return driver is not None and bool(driver.dropped)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Numbers for people."""
 
+import re
+
 
 def size(count: float, unit: str = "") -> str:
     """A count with three digits: 950, 26.1 M, 763 M, 1.2 G."""
@@ -15,6 +17,16 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def seconds_of(text: str) -> float | None:
+    """Of a duration such as 2h, 90m, 45min, 1h30m, 1.5 h or 30s; None where it is none."""
+    parts = re.fullmatch(
+        r"\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?\s*", text, re.ASCII
+    )
+    if parts is None or not any(parts.groups()):
+        return None
+    return sum(float(number or 0) * unit for number, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
 
 
 def counted(number: float, noun: str) -> str:

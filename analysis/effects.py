@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,14 @@ import pandas as pd
 
 from ablations.text import quoted
 from ablations.units import counted
+from analysis.looks import Course
+from analysis.looks import course as course_of
 from analysis.outcomes import Outcomes
-from analysis.statistics import PairedEffect, holm, holm_levels, paired_effect, paying_for_looks
-from analysis.verdicts import verdict
+from analysis.statistics import SIGNIFICANT, PairedEffect, holm, holm_levels, paired_effect, paying_for_looks
+from analysis.verdicts import MARGIN, verdict
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
 """For each arm and seed, which test images its network gets right, as `Outcomes.correct`."""
-
-MARGIN = 0.01
-"""Differences within one percentage point count as equivalent unless the caller says otherwise."""
 
 
 def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
@@ -40,16 +39,22 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     is the interval of the two one-sided tests at their level, which then lies within the margin. Each covers the arm's
     difference in at least 95 % of studies, that of an equivalent arm in 90 %.
 
+    Where looks were planned, an arm's effect is that of its last look, with the plan's kind of variance; low and high are of the
+    level of that look, p-values pay for the looks as planned, and there are five more columns: look (the arm's last, from 1),
+    planned_looks, latest_look (the last that any arm was seen at), variance (the plan's kind), stopped.
+
     Args: margin: of equivalence, 0 to 1.
     """
     known, correct, baseline = outcomes.cells, outcomes.correct, outcomes.baseline.name
     reference = known[known["is_baseline"]].iloc[0]
     diverged = known[known["status"] == "diverged"]["arm"].value_counts()
     effects = {arm: _effect(correct, arm, baseline) for arm in known["arm"].unique() if arm != baseline}
-    differs = _corrected({arm: None if e is None else e.p_value for arm, e in effects.items()}, outcomes.looks)
-    equivalent = _corrected(
-        {arm: None if e is None else e.equivalence_p(margin) for arm, e in effects.items()}, outcomes.looks
-    )
+    course = None if outcomes.study.looks is None else course_of(outcomes, outcomes.study.looks)
+    if course is not None:
+        effects = {arm: _at_its_look(course, arm, effect) for arm, effect in effects.items()}
+    p_values = {arm: math.nan if each is None else each.p_value for arm, each in effects.items()}
+    equivalence = {arm: math.nan if each is None else each.equivalence_p(margin) for arm, each in effects.items()}
+    differs, equivalent = (_corrected(values, outcomes.looks, course) for values in (p_values, equivalence))
     rows = []
     for arm, cells in known.groupby("arm", sort=False):
         first, finished = cells.iloc[0], cells["status"] == "finished"
@@ -79,6 +84,7 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
                 diverged=int(diverged.get(arm, 0)),
                 baseline_diverged=int(diverged.get(baseline, 0)),
             ),
+            **({} if course is None else _stop(course, str(arm))),
             "seconds": _mean(done, "seconds"),
             "gpu_hours": float((done["seconds"] * done["gpu_share"]).sum() / 3600) if len(done) else 0.0,
             "shared_device": bool((done["trials_at_once"] > 1).any()) if len(done) else False,
@@ -88,6 +94,8 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "unfinished": int(cells["status"].isin(["missing", "running", "failed"]).sum()),
             "looks": outcomes.looks,
         }
+        if course is not None:
+            row["remark"] = _remark(course, row)
         row["sentence"] = _in_scope(row, first) if row["verdict"] else ""
         rows.append(row)
     return pd.DataFrame(rows).astype({"parameters": "Int64", "multiply_adds": "Int64"})
@@ -112,10 +120,30 @@ class Corrected:
 NOT_TESTED = Corrected(math.nan, math.nan)
 
 
-def _corrected(p_values: Mapping[str, float | None], looks: int) -> dict[str, Corrected]:
-    paid = paying_for_looks([math.nan if p is None else p for p in p_values.values()], looks)
+def _corrected(p_values: Mapping[str, float], looks: int, course: Course | None) -> dict[str, Corrected]:
+    """For the number of arms, and for looks: those of the plan, or as many as there were."""
+    if course is not None:
+        q = [course.adjusted_for_looks(arm, p) for arm, p in p_values.items()]
+        adjusted, shares = holm(q).tolist(), (holm_levels(q) / SIGNIFICANT).tolist()
+        return {
+            arm: Corrected(p, share * course.level(course.standings[arm].look))
+            for arm, p, share in zip(p_values, adjusted, shares, strict=True)
+            if arm in course.standings
+        }
+    paid = paying_for_looks(list(p_values.values()), looks)
     adjusted, levels = holm(paid).tolist(), (holm_levels(paid) / looks).tolist()
     return {arm: Corrected(*test) for arm, test in zip(p_values, zip(adjusted, levels, strict=True), strict=True)}
+
+
+def own_effects(outcomes: Outcomes) -> dict[str, PairedEffect]:
+    """Of each arm that has an interval, the effect with the variance of its own: where looks were planned, of its last look,
+    with the interval of that look's level.
+    """
+    if outcomes.study.looks is not None:
+        return dict(course_of(outcomes, outcomes.study.looks).own)
+    names = [arm.name for arm in outcomes.arms if not arm.is_baseline]
+    effects = {name: _effect(outcomes.correct, name, outcomes.baseline.name) for name in names}
+    return {name: effect for name, effect in effects.items() if effect is not None and not effect.reason}
 
 
 def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
@@ -126,6 +154,50 @@ def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
     return paired_effect(
         np.stack([correct[arm][seed] for seed in seeds]), np.stack([correct[baseline][seed] for seed in seeds])
     )
+
+
+def _at_its_look(course: Course, arm: str, effect: PairedEffect | None) -> PairedEffect | None:
+    """The effect that the plan tests: of an arm's last look. Where it has none, the one of the seeds so far, untested."""
+    if arm in course.standings:
+        return course.standings[arm].effect
+    if effect is None or effect.reason:
+        return effect
+    first = course.plan.seeds[0]
+    return replace(
+        effect,
+        low=math.nan,
+        high=math.nan,
+        p_value=math.nan,
+        reason=f"its first look, at {first} seeds, is still to come",
+    )
+
+
+def _stop(course: Course, arm: str) -> dict[str, object]:
+    """Columns on where an arm is in the plan."""
+    standing = course.standings.get(arm)
+    return {
+        "look": math.nan if standing is None else standing.look + 1,
+        "planned_looks": len(course.plan.seeds),
+        "latest_look": len(course.seen),
+        "variance": course.plan.variance,
+        "stopped": standing is not None and standing.stopped,
+    }
+
+
+def _remark(course: Course, row: Mapping[str, Any]) -> str:
+    """What the plan says about an arm: further seeds are its own matter."""
+    standing, seeds = course.standings.get(str(row["arm"])), course.plan.seeds
+    if standing is None or row["diverged"] or "diverged" in row["remark"]:
+        return str(row["remark"])
+    at = seeds[standing.look]
+    if row["verdict"] in ("better", "worse", "equivalent"):
+        within = f"; {row['remark']}" if row["remark"] and row["verdict"] != "equivalent" else ""
+        return f"settled at the look at {at} seeds{within}"
+    if not standing.stopped:
+        return f"goes on to {seeds[standing.look + 1]} seeds"
+    if standing.look == len(seeds) - 1:
+        return "open after the last look"
+    return f"stopped at {at} seeds: the looks that are left would settle it with a chance of {standing.chance:.0%}"
 
 
 def seed_differences(outcomes: Outcomes) -> pd.DataFrame:
@@ -197,9 +269,10 @@ def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
     moved = also_moved(row)
     epochs = "" if pd.isna(first["epochs"]) else counted(first["epochs"], "epoch")
     budget = " of ".join(filter(None, (epochs, first["protocol"])))
+    chosen = f", with the {row['chosen']} that was chosen on one further seed" if row["chosen"] else ""
     return (
         f"{row['arm']}: {row['verdict']}, {delta} points{' ' if interval else ''}{interval}, "
-        f"{counted(row['paired_seeds'], 'seed')}{', at ' if budget else ''}{budget}"
+        f"{counted(row['paired_seeds'], 'seed')}{', at ' if budget else ''}{budget}{chosen}"
         f"{'; ' + ', '.join(moved) if moved else ''}{'. ' + _capital(row['remark']) if row['remark'] else ''}."
     )
 

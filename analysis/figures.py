@@ -138,6 +138,46 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     return ax
 
 
+ENDS = {
+    "better": ("^", "better"), "worse": ("v", "worse"), "equivalent": ("o", "equivalent"),
+    "given up": ("x", "unlikely to be settled"), "open": ("|", "open after the last look"), "goes on": (">", "goes on"),
+}  # fmt: skip
+"""Mark and words for what became of an arm (`analysis.looks.look_table`)."""
+
+
+def looks(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """How arms went through planned looks: a row an arm, a line to the seeds of its last look, where a mark and words say how
+    it ended. The axis ends at the seeds of the last look that was planned.
+
+    Args: table: as `analysis.looks.look_table`.
+    Raises: NothingToDraw: no look has all of its seeds yet.
+    """
+    if table.empty:
+        raise NothingToDraw("the first look is still to come")
+    last = table.groupby("arm", sort=False).tail(1)
+    ax = axes_for_rows(last["arm"], extra=0.6) if ax is None else ax
+    rows = range(len(last))
+    colours = [VERDICT_COLOURS.get(then, QUIET) for then in last["then"]]
+    ax.hlines(rows, 0, last["seeds"], colors=colours, linewidths=1.1, zorder=2)
+    for row, (_, arm) in zip(rows, last.iterrows(), strict=True):
+        earlier = table.loc[(table["arm"] == arm["arm"]) & (table["look"] < arm["look"]), "seeds"]
+        ax.scatter(earlier, [row] * len(earlier), s=12, marker="|", color=colours[row], linewidths=0.9, zorder=3)
+        mark, words = ENDS[arm["then"]]
+        ax.scatter(arm["seeds"], row, s=22, marker=mark, color=colours[row], linewidths=1.1, zorder=4)
+        ax.annotate(
+            words, (arm["seeds"], row), xytext=(6, 0), textcoords="offset points", va="center_baseline",
+            fontsize=NOTE, color=_verdict_colour(arm["then"]), annotation_clip=False,
+        )  # fmt: skip
+    ax.set_yticks(rows, [wrapped(arm) for arm in last["arm"]])
+    ax.set_ylim(len(last) - 0.4, -0.6)
+    ax.set_xlim(0, table["planned_seeds"].max())
+    ax.set_xticks(sorted({*table["seeds"], *table["planned_seeds"]}))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("Seeds")
+    return ax
+
+
 def _intervals(effects: pd.DataFrame) -> pd.DataFrame:
     """The table with the intervals of the verdicts as low and high; those of a table that has no others stay."""
     if "shown_low" not in effects:

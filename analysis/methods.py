@@ -1,5 +1,6 @@
 """A methods paragraph ready to paste, and the references that it cites, from what a study's records say."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from ablations.text import quoted
 from ablations.units import counted, duration
 from analysis.outcomes import Outcomes, StudiedArm, in_words
+from analysis.sequential import UNLIKELY
 from cnnkit.recipe import Augmentation, Recipe
 from cnnkit.spec import ConvNetSpec, Spec
 
@@ -39,6 +41,33 @@ BIBTEX = r"""@techreport{krizhevsky2009learning,
   pages   = {191--195},
   year    = {1964}
 }
+@article{kim1987design,
+  author  = {KyungMann Kim and David L. DeMets},
+  title   = {Design and Analysis of Group Sequential Tests Based on the Type {I} Error Spending Rate Function},
+  journal = {Biometrika},
+  volume  = {74},
+  number  = {1},
+  pages   = {149--154},
+  year    = {1987}
+}
+@article{glimm2010hierarchical,
+  author  = {Ekkehard Glimm and Willi Maurer and Frank Bretz},
+  title   = {Hierarchical Testing of Multiple Endpoints in Group-Sequential Trials},
+  journal = {Statistics in Medicine},
+  volume  = {29},
+  number  = {2},
+  pages   = {219--228},
+  year    = {2010}
+}
+@article{smyth2004linear,
+  author  = {Gordon K. Smyth},
+  title   = {Linear Models and Empirical {Bayes} Methods for Assessing Differential Expression in Microarray Experiments},
+  journal = {Statistical Applications in Genetics and Molecular Biology},
+  volume  = {3},
+  number  = {1},
+  pages   = {article 3},
+  year    = {2004}
+}
 @book{searle1992variance,
   author    = {Shayle R. Searle and George Casella and Charles E. McCulloch},
   title     = {Variance Components},
@@ -67,6 +96,13 @@ BIBTEX = r"""@techreport{krizhevsky2009learning,
 """
 
 
+def references(outcomes: Outcomes, *, margin: float) -> str:
+    """The entries of `BIBTEX` that the paragraph cites."""
+    text = paragraph(outcomes, margin=margin)
+    entries = re.findall(r"(@\w+\{(\w+),.*?\n\}\n)", BIBTEX, re.DOTALL)
+    return "".join(entry for entry, key in entries if key in text)
+
+
 def paragraph(outcomes: Outcomes, *, margin: float) -> str:
     """How the study was done and tested, in the words of a paper's methods section; keys in brackets are `BIBTEX`'s.
 
@@ -79,6 +115,7 @@ def paragraph(outcomes: Outcomes, *, margin: float) -> str:
         _training(outcomes),
         _pairing(outcomes),
         _test(outcomes, margin),
+        _plan(outcomes),
         _hardware(outcomes),
     ]
     return " ".join(filter(None, sentences))
@@ -193,20 +230,26 @@ def _augmentation(augmentation: Augmentation) -> str:
 
 
 def _pairing(outcomes: Outcomes) -> str:
-    seeds = counted(len(outcomes.seeds), "seed")
+    plan = outcomes.study.looks
+    seeds = f"the same {counted(len(outcomes.seeds), 'seed')}"
+    if plan is not None and len(plan.seeds) > 1:
+        seeds = f"the first {plan.seeds[0]} to {plan.seeds[-1]} of the same seeds"
     added = " Seeds were added after first results had been seen." if outcomes.looks > 1 else ""
     fields = sorted({field.replace("_", " ") for arm in outcomes.arms for field in arm.chosen})
     chosen = (
-        f" For each arm, {' and '.join(fields)} was chosen by validation accuracy on a further seed." if fields else ""
+        f" For each arm, {' and '.join(fields)} was chosen once, by validation accuracy on one further seed: effects are those "
+        "at the values so chosen, and what another choice would have moved is not in the intervals."
+        if fields
+        else ""
     )
     if not outcomes.baseline.spec:
-        return f"Every arm was trained with the same {seeds}.{added}{chosen}"
+        return f"Every arm was trained with {seeds}.{added}{chosen}"
     shared = (
         "data order and augmentation"
         if any("factory" in arm.spec for arm in outcomes.arms)
         else "data order, augmentation and, where shapes agree, initial weights"
     )
-    return f"Every arm was trained with the same {seeds}; arms share a seed's {shared}.{added}{chosen}"
+    return f"Every arm was trained with {seeds}; arms share a seed's {shared}.{added}{chosen}"
 
 
 def _test(outcomes: Outcomes, margin: float) -> str:
@@ -223,14 +266,39 @@ def _test(outcomes: Outcomes, margin: float) -> str:
         "that of a two-way random-effects model over seeds and images [searle1992variance], the quantile Cochran's weighted one "
         "[cochran1964approximate]. "
         f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple]"
-        f"{_looked(outcomes.looks)} and called significant below 0.05; an arm is called equivalent where two one-sided tests, "
+        f"{_looked(outcomes)} and called significant below 0.05; an arm is called equivalent where two one-sided tests, "
         f"adjusted likewise, find it within {100 * margin:g} percentage point{'' if margin == 0.01 else 's'}. All of it holds if "
         f"no seed behaves differently in kind: what befalls one seed in ten is not seen in three."
     )
 
 
-def _looked(looks: int) -> str:
-    return "" if looks == 1 else f", counted {looks} times for as many looks at results,"
+def _looked(outcomes: Outcomes) -> str:
+    if outcomes.study.looks is not None and len(outcomes.study.looks.seeds) > 1:
+        return " and for the planned looks, whose levels add up to 5 % [kim1987design; glimm2010hierarchical],"
+    return "" if outcomes.looks == 1 else f", counted {outcomes.looks} times for as many looks at results,"
+
+
+def _plan(outcomes: Outcomes) -> str:
+    """How arms were stopped, and what their variances borrow; nothing where neither was planned."""
+    plan = outcomes.study.looks
+    if plan is None:
+        return ""
+    borrowed = (
+        "Each arm's variance over seeds was moderated by those of the other arms [smyth2004linear], with at most four prior "
+        "degrees of freedom, as decided beforehand."
+        if plan.variance == "moderated"
+        else ""
+    )
+    if len(plan.seeds) < 2:
+        return borrowed
+    *others, last = map(str, plan.seeds)
+    levels = ", ".join(f"{100 * level:.2g}" for level in plan.levels)
+    return (
+        f"The study was planned to be looked at after {', '.join(others)} and {last} seeds, at which tests may err in "
+        f"{levels} %; after each look, arms that differed from the baseline or were equivalent to it stopped, and so did those "
+        f"that the looks to come would have settled with a chance below {UNLIKELY:.0%}. Intervals have the level of the look at "
+        f"which an arm stopped. {borrowed}"
+    ).rstrip()
 
 
 def _hardware(outcomes: Outcomes) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ablations.arm import Level
 from ablations.cell import SplitSizes
-from ablations.record import ArmEntry, Command, Part, Record, Study, looks
+from ablations.record import ArmEntry, Command, LookPlan, Part, Record, Study, looks
 from ablations.store import DamagedRecord, Store
 from ablations.text import printable
 from cnnkit.cost import Cost
@@ -87,6 +87,10 @@ class Description:
     commands: Sequence[Command] = ()
     folder: Path | None = None
     """Where the study lies, and its report belongs."""
+    looks: LookPlan | None = None
+    """The plan by which arms stopped, where there is one."""
+    other_looks: int = 0
+    """Looks by which arms stopped that were planned for other comparisons."""
 
     @property
     def data_text(self) -> str:
@@ -161,11 +165,15 @@ class Outcomes:
         if lacks:
             file = store.study_folder(name) / "study.json"
             raise UserError(f"{file} names {lacks}; move it away and run the study's command again")
-        folder = store.study_folder(name)
-        commands = tuple(Command.model_validate(printable(command.model_dump())) for command in store.commands(name))
+        return cls.of_manifest(store, manifest)
+
+    @classmethod
+    def of_manifest(cls, store: Store, manifest: Study) -> Self:
+        """The outcomes of the cells that `manifest` lists, whether it is on the disk or not."""
+        commands = (Command.model_validate(printable(c.model_dump())) for c in store.commands(manifest.name))
         return cls(**_of_store(store, manifest, Description(
             name=manifest.name, question=manifest.question, protocol=_protocol(manifest), data=manifest.data,
-            split=manifest.split, commands=commands, folder=folder,
+            split=manifest.split, commands=tuple(commands), folder=store.study_folder(manifest.name), looks=manifest.looks,
         )))  # fmt: skip
 
     @property
@@ -188,7 +196,10 @@ class Outcomes:
             is_baseline=self.cells["arm"] == name,
             changes=[in_words(arms[arm].changes) for arm in self.cells["arm"]],
         )
-        return replace(self, arms=tuple(arms.values()), cells=cells)
+        study = self.study
+        if study.looks is not None and not reference.is_baseline:  # what it plans are comparisons with the baseline
+            study = replace(study, looks=None, other_looks=len(study.looks.seeds) - 1)
+        return replace(self, arms=tuple(arms.values()), cells=cells, study=study)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -261,7 +272,7 @@ class Outcomes:
         """How many times the study was, or could be, looked at: 1, and one more for each time that seeds were added when
         there were results to look at.
         """
-        return max(len(looks(self.study.commands)), 1)
+        return max(len(looks(self.study.commands)), 1) + self.study.other_looks
 
     @property
     def remarks(self) -> list[str]:
@@ -270,6 +281,17 @@ class Outcomes:
         if self.looks > 1:
             notes.append(
                 f"Seeds were added after results had been seen: p-values of the effects pay for {self.looks} looks."
+            )
+        plan = self.study.looks
+        if plan is not None and plan.finished_before:
+            notes.append(
+                f"{plan.finished_before} cells of arms were finished before the looks were planned: the plan holds if nobody "
+                f"had compared them with the baseline."
+            )
+        if plan is not None and len(plan.seeds) > 1:
+            notes.append(
+                "Arms stopped at planned looks, which the effects' p-values pay for; those of classes, confusions and factors "
+                "do not, so that they are to explore with."
             )
         return notes
 

@@ -53,7 +53,9 @@ def write(study: StudyTables, folder: Path, *, images: TestImages | str = "nobod
             written = [table for section in sections for table in section.all_tables if not table.files]
             for table in (cells, *written):
                 table.write(unfinished)
-            (unfinished / "references.bib").write_text(methods.BIBTEX, encoding="utf-8")
+            (unfinished / "references.bib").write_text(
+                methods.references(study.outcomes, margin=study.margin), encoding="utf-8"
+            )
             (unfinished / PAGE).write_text(_page(study, sections, cells), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             try:
@@ -96,7 +98,7 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         facts=_facts(outcomes),
         commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in about.commands],
         methods=methods.paragraph(outcomes, margin=study.margin),
-        bibtex=methods.BIBTEX.splitlines(),
+        bibtex=methods.references(outcomes, margin=study.margin).splitlines(),
         cells=cells,
         verdicts=("better", "worse"),
         signed=with_minus_signs,

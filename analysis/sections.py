@@ -46,6 +46,24 @@ def effects(source: Source) -> list[Section]:
             "Effects",
             figures=[*source.pictures("forest", "cost"), *source.drawn("steps")],
             tables=[tables.effects(study.effects, title=title), tables.arms(study.effects, title=title)],
+            details=[]
+            if study.variances.empty
+            else [("Variances over seeds, own and moderated", tables.variances(study.variances))],
+        )
+    ]
+
+
+def looks(source: Source) -> list[Section]:
+    """How the study went through its planned looks; nothing of it where it has at most one."""
+    plan, found = source.study.outcomes.study.looks, source.study.looks
+    if plan is None or found is None or len(plan.seeds) < 2:
+        return []
+    return [
+        Section(
+            "Looks",
+            [f"The study was planned with {plan.words}."],
+            source.pictures("looks"),
+            details=[] if found.empty else [("Each arm at each look", tables.looks(found))],
         )
     ]
 
@@ -210,7 +228,18 @@ def _lacking(cells: Sequence[str]) -> list[str]:
     return [f"Not measured, because weights are missing or nobody asked (experiments/measure.py): {'; '.join(cells)}."]
 
 
-MAKERS: Sequence[Maker] = (effects, factors, learning, confidence, classes, shape_bias, reliance, attention, flips)
+MAKERS: Sequence[Maker] = (
+    effects,
+    looks,
+    factors,
+    learning,
+    confidence,
+    classes,
+    shape_bias,
+    reliance,
+    attention,
+    flips,
+)
 
 
 def make_all(source: Source) -> list[Section]:

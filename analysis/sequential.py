@@ -45,16 +45,15 @@ class Looks:
     """Numbers of seeds at which a study is looked at, fixed before the first."""
 
     seeds: tuple[int, ...]
+    levels: tuple[float, ...] = ()
+    """What each look may err; together 5 %, spent as the module says where nothing else is given."""
 
     def __post_init__(self) -> None:
         if not self.seeds or self.seeds[0] < 2 or list(self.seeds) != sorted(set(self.seeds)):
-            raise ValueError(f"looks need rising numbers of seeds from 2 on, such as 3,5,10; got {self.seeds}")
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """What each look may err; together 5 %."""
-        spent = SIGNIFICANT * (np.array([0, *self.seeds]) / self.seeds[-1]) ** SPENDING_POWER
-        return tuple(np.diff(spent).tolist())
+            raise ValueError("looks need rising numbers of seeds from 2 on, such as 3,5,10")
+        if not self.levels:
+            spent = SIGNIFICANT * (np.array([0, *self.seeds]) / self.seeds[-1]) ** SPENDING_POWER
+            object.__setattr__(self, "levels", tuple(np.diff(spent).tolist()))
 
 
 @dataclass(frozen=True)
@@ -81,20 +80,23 @@ class Standing:
         return self.settled or self.chance < UNLIKELY
 
 
-def standings(looks: Looks, seen: Sequence[Mapping[str, PairedEffect]], *, margin: float) -> dict[str, Standing]:
-    """What each arm's status is after the looks so far.
+def standings(
+    looks: Looks, seen: Sequence[Mapping[str, PairedEffect]], *, arms: Sequence[str] | None = None, margin: float
+) -> dict[str, Standing]:
+    """What the status is of each arm that was seen, after the looks so far.
 
     Args: seen: for each look so far, the effects of the arms with that look's seeds; an effect of an arm that has stopped is
-        not read, and an arm that is missing stays what it was. The first look names all arms of the study. margin: of
-        equivalence, 0 to 1.
-    Raises: ValueError: more looks than planned, or an arm that the first look does not have.
+        not read, and an arm that is missing stays what it was. arms: all of the study, beside the baseline; the first look
+        names them where they are left out. margin: of equivalence, 0 to 1.
+    Raises: ValueError: more looks than planned, or an arm that is none of `arms`.
     """
     if len(seen) > len(looks.seeds):
         raise ValueError(f"{len(looks.seeds)} looks were planned, got {len(seen)}")
-    arms = list(seen[0]) if seen else []
+    if arms is None:
+        arms = list(seen[0]) if seen else []
     unknown = sorted({arm for look in seen for arm in look} - set(arms))
     if unknown:
-        raise ValueError(f"not among the arms of the first look: {', '.join(unknown)}")
+        raise ValueError(f"not among the arms of the study: {', '.join(unknown)}")
 
     def values(of: Callable[[PairedEffect], float], look: int) -> np.ndarray:
         return np.array([of(seen[look][arm]) if arm in seen[look] else np.nan for arm in arms])
@@ -128,6 +130,7 @@ def standings(looks: Looks, seen: Sequence[Mapping[str, PairedEffect]], *, margi
         )
         for place, arm in enumerate(arms)
         for look in [int(course.look[place])]
+        if look < len(seen) and arm in seen[look]
     }
 
 
@@ -203,7 +206,7 @@ def follow(
         course = Course(np.where(seen, look, course.look), holm(q), holm(equivalence_q), course.chance)
         if look == len(levels) - 1:
             chance = np.where(seen, 0.0, course.chance)
-        elif chances is not None:
+        elif chances is not None and seen.any():
             n_open = np.maximum(np.count_nonzero(course.going, axis=-1, keepdims=True), 1)
             chance = np.where(seen, chances(look, n_open), course.chance)
         else:

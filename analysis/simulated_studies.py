@@ -74,7 +74,7 @@ WORLDS = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """Studies as they are after the first n seeds, for n = 2 to `MOST_SEEDS`: arrays (n, runs, arms)."""
+    """Studies as they are after the first n seeds, for n = 2 to all: arrays (n, runs, arms)."""
 
     delta: Float[np.ndarray, "n runs arms"]
     seed_variance: Float[np.ndarray, "n runs arms"]
@@ -84,18 +84,22 @@ class Drawn:
     """Independent ones."""
 
 
-def draw(world: World, effects: Sequence[float], runs: int, rng: np.random.Generator) -> Drawn:
+def draw(
+    world: World, effects: Sequence[float], runs: int, rng: np.random.Generator, *, most_seeds: int = MOST_SEEDS
+) -> Drawn:
     """`runs` studies whose arms have these effects (0 to 1)."""
-    accuracies = _luck(world, len(effects), runs, rng)
+    accuracies = _luck(world, (runs, 1 + len(effects), most_seeds), rng)
     accuracies[:, 1:] += np.asarray(effects)[:, None]
     if world.image_by_image:
         return _from_images(world, accuracies, rng)
     return _from_accuracies(world, accuracies, rng)
 
 
-def _luck(world: World, arms: int, runs: int, rng: np.random.Generator) -> Float[np.ndarray, "runs networks seeds"]:
+def _luck(
+    world: World, shape: tuple[int, int, int], rng: np.random.Generator
+) -> Float[np.ndarray, "runs networks seeds"]:
     """How far each network's population accuracy is from its arm's; the baseline's networks come first."""
-    luck = world.seed_sd / np.sqrt(2) * rng.standard_normal((runs, 1 + arms, MOST_SEEDS))
+    luck = world.seed_sd / np.sqrt(2) * rng.standard_normal(shape)
     if world.kind == "bad seeds":
         luck -= BAD_LOSS * (rng.random(luck.shape) < BAD)
     if world.kind == "one noisy arm":
@@ -104,7 +108,7 @@ def _luck(world: World, arms: int, runs: int, rng: np.random.Generator) -> Float
 
 
 def _from_accuracies(world: World, accuracies: np.ndarray, rng: np.random.Generator) -> Drawn:
-    runs, networks, _ = accuracies.shape
+    runs, networks, seeds = accuracies.shape
     n_images = world.images
     arm_image = DISAGREEMENT - world.seed_disagreement
     on_images = np.sqrt(arm_image / 2 / n_images) * rng.standard_normal((runs, networks, 1))
@@ -112,7 +116,7 @@ def _from_accuracies(world: World, accuracies: np.ndarray, rng: np.random.Genera
     seen = accuracies + on_images + rest
     differences = seen[:, 1:] - seen[:, :1]
     parts = []
-    for n in range(2, MOST_SEEDS + 1):
+    for n in range(2, seeds + 1):
         shape = runs, networks - 1
         square_rest = world.seed_disagreement * _mean_square(rng, (n - 1) * (n_images - 1), shape)
         square_image = (world.seed_disagreement + n * arm_image) * _mean_square(rng, n_images - 1, shape)
@@ -140,7 +144,7 @@ def _from_images(world: World, accuracies: np.ndarray, rng: np.random.Generator)
     base = 0.99 if world.kind == "99 %" else 0.6
     shared, own = (0.7, 0.15) if world.kind == "99 %" else (0.6, 0.25)
     limits = stats.norm.ppf(np.clip(base + accuracies, 0, 0.99999))
-    parts = np.empty((4, MOST_SEEDS - 1, runs, networks - 1))
+    parts = np.empty((4, seeds - 1, runs, networks - 1))
     for run in range(runs):
         hard, arms = rng.standard_normal((1, 1, world.images)), rng.standard_normal((networks, 1, world.images))
         if clusters is not None:  # frames of one video share nearly all of what makes them hard
@@ -151,7 +155,7 @@ def _from_images(world: World, accuracies: np.ndarray, rng: np.random.Generator)
         for arm in range(networks - 1):
             differences = right[1 + arm] - right[0]
             values = differences if clusters is None else by_cluster(differences, clusters)
-            for n in range(2, MOST_SEEDS + 1):
+            for n in range(2, seeds + 1):
                 parts[:, n - 2, run, arm] = variance_parts(values[:n])
     images = world.images if clusters is None else len(np.unique(clusters))
     delta, seed_variance, image_variance, rest_variance = parts
@@ -201,8 +205,8 @@ class CarriedOut:
         return self.seeds.sum(axis=-1) + self.seeds.max(axis=-1)
 
 
-def carry_out(design: Design, drawn: Drawn) -> CarriedOut:
-    """Applies a design's rule to studies of which all seeds were drawn."""
+def carry_out(design: Design, drawn: Drawn, *, margin: float = MARGIN) -> CarriedOut:
+    """Applies a design's rule to studies of which all seeds were drawn. Args: margin: of equivalence, 0 to 1."""
     shape = drawn.delta.shape[1:]
     places = [n - 2 for n in design.looks]
     own, own_df = np.empty(shape), np.empty(shape)
@@ -213,7 +217,7 @@ def carry_out(design: Design, drawn: Drawn) -> CarriedOut:
     def chances(look: int, n_open: Int[np.ndarray, "runs 1"]) -> Float[np.ndarray, "runs arms"]:
         seeds, last = design.looks[look], design.looks[-1]
         alpha = design.levels[-1] / n_open
-        return chance_of_settling(drawn.delta[places[look]], seen[look], seeds, last, alpha=alpha, margin=MARGIN)
+        return chance_of_settling(drawn.delta[places[look]], seen[look], seeds, last, alpha=alpha, margin=margin)
 
     for look, (n, place) in enumerate(zip(design.looks, places, strict=True)):
         own = np.where(going, drawn.seed_variance[place], own)
@@ -222,7 +226,7 @@ def carry_out(design: Design, drawn: Drawn) -> CarriedOut:
         rest = drawn.rest_variance[place] / n
         parts = Parts(variance / n, drawn.image_variance[place], rest, n - 1 + prior_df, drawn.images - 1)
         level = design.levels[look]
-        p, equivalence_p = _p_values(drawn.delta[place], parts, level)
+        p, equivalence_p = _p_values(drawn.delta[place], parts, level, margin)
         seen.append(parts)
         p_values.append(p)
         equivalence_p_values.append(equivalence_p)
@@ -238,14 +242,14 @@ def carry_out(design: Design, drawn: Drawn) -> CarriedOut:
     )
 
 
-def _p_values(delta: np.ndarray, parts: Parts, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _p_values(delta: np.ndarray, parts: Parts, level: float, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """P-values of difference and equivalence, rounded up to those that Holm's procedure tells apart at a look's level."""
     p, equivalence_p = np.ones_like(delta), np.ones_like(delta)
     for others in range(1, delta.shape[-1] + 1):
         alpha = level / others
         below = alpha * (1 - 1e-9)
         p[np.abs(delta) > half_width(parts, level=1 - alpha)] = below
-        equivalence_p[within_margin(delta, parts, MARGIN, alpha=alpha)] = below
+        equivalence_p[within_margin(delta, parts, margin, alpha=alpha)] = below
     return p, equivalence_p
 
 

@@ -36,6 +36,12 @@ def _steps(study: StudyTables) -> Axes:
     return figures.steps(study.effects)
 
 
+def _looks(study: StudyTables) -> Axes:
+    if study.looks is None:
+        raise figures.NothingToDraw("its looks were not planned")
+    return figures.looks(study.looks)
+
+
 def _two_factor(study: StudyTables) -> Axes:
     """A panel for each two of the factors; returns the first."""
     if study.design is None:
@@ -83,6 +89,11 @@ FIGURES: dict[str, StudyFigure] = {
             "The baseline's test accuracy less the loss of each arm in turn, as if losses added up: each change was trained "
             "alone, never their sum.",
             _steps,
+        ),
+        StudyFigure(
+            "looks",
+            "How far each arm went through the planned looks, and how it ended: a line to its last number of seeds.",
+            _looks,
         ),
         StudyFigure(
             "two_factor",

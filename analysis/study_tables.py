@@ -10,10 +10,13 @@ import pandas as pd
 
 from analysis import fit, per_class
 from analysis.calibration import Calibration, calibration
-from analysis.effects import MARGIN, effect_table, seed_differences
+from analysis.effects import effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
+from analysis.looks import look_table
 from analysis.outcomes import Outcomes
 from analysis.study_measures import StudyMeasures
+from analysis.variances import variance_table
+from analysis.verdicts import MARGIN
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,17 @@ class StudyTables:
     def effects(self) -> pd.DataFrame:
         """As `analysis.effects.effect_table`."""
         return effect_table(self.outcomes, margin=self.margin)
+
+    @cached_property
+    def looks(self) -> pd.DataFrame | None:
+        """As `analysis.looks.look_table`; None where no looks were planned."""
+        plan = self.outcomes.study.looks
+        return None if plan is None else look_table(self.outcomes, plan)
+
+    @cached_property
+    def variances(self) -> pd.DataFrame:
+        """As `analysis.variances.variance_table`."""
+        return variance_table(self.outcomes)
 
     @cached_property
     def seed_differences(self) -> pd.DataFrame:

@@ -40,34 +40,110 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
 
     Args: frame: as `analysis.effects.effect_table`. title: of the study.
     """
-    looks = int(frame["looks"].max())
     columns = (
         ARM,
         Column("difference [interval]", difference, priority=1),
-        P_HOLM if looks == 1 else replace(P_HOLM, header=f"p Holm, {looks} looks"),
+        replace(P_HOLM, header=f"p Holm{_look(frame)}"),
         Column("verdict", lambda row: str(row["verdict"]), priority=1),
+        *((Column("look", _stopped, priority=2),) if "look" in frame else ()),
         Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
         SEEDS,
         Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
         Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
         Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds"), priority=5),
     )
-    paid = "" if looks == 1 else f", and counted {looks} times, once for each look at results before seeds were added"
     notes = (
         "Test accuracy: mean over seeds with standard deviation. Difference to the baseline in percentage points, paired by "
         "seed and test image. Its interval, for new seeds and new test images, is that of the test behind the verdict, adjusted "
-        f"for the number of arms as p is, by Holm's method{paid}: it leaves out 0 where p is below 0.05, and of an equivalent "
-        "arm it lies within the margin. Head: share of the parameters that sits in the classifier. Blank: not known.",
+        f"for the number of arms as p is, by Holm's method{_paid(frame)}: it leaves out 0 where p is below 0.05, and of an "
+        "equivalent arm it lies within the margin. Head: share of the parameters that sits in the classifier. Blank: not known.",
         *_too_wide(frame, "shown_"),
     )
     baseline = frame.loc[frame["is_baseline"], "arm"].iloc[0]
     return Table("effects", f"{title}{': ' if title else ''}each arm minus {baseline}", frame, columns, notes)
 
 
+def _look(frame: pd.DataFrame) -> str:
+    """What the head of the p-values says about looks: the one that the study has come to, or how many were paid for."""
+    if "look" in frame:
+        planned = int(frame["planned_looks"].max())
+        return f", look {int(frame['latest_look'].max())} of {planned}" if planned > 1 else ""
+    looks = int(frame["looks"].max())
+    return "" if looks == 1 else f", {looks} looks"
+
+
+def _paid(frame: pd.DataFrame) -> str:
+    """What p-values pay for besides the number of arms."""
+    if "look" in frame:
+        looks, variances = int(frame["planned_looks"].max()), str(frame["variance"].iloc[0])
+        share = f", and for looks that were planned at {looks} numbers of seeds and share the 5 %" if looks > 1 else ""
+        return share + ("; variances over seeds borrow from the other arms" if variances == "moderated" else "")
+    looks = int(frame["looks"].max())
+    return "" if looks == 1 else f", and counted {looks} times, once for each look at results before seeds were added"
+
+
+def _stopped(row: pd.Series) -> str:
+    """Where an arm is in the plan."""
+    if row["is_baseline"] or math.isnan(row["look"]):
+        return ""
+    return f"{'stopped at' if row['stopped'] else 'open after'} {row['look']:.0f}"
+
+
 def _too_wide(frame: pd.DataFrame, *prefixes: str) -> tuple[str, ...]:
     """What `with_interval` means where it leaves an interval out."""
     widths = [frame[f"{prefix}high"] - frame[f"{prefix}low"] for prefix in prefixes]
     return (TOO_WIDE_MEANS,) if any((width > WIDEST).any() for width in widths) else ()
+
+
+def looks(frame: pd.DataFrame) -> Table:
+    """How a study with planned looks went.
+
+    Args: frame: as `analysis.looks.look_table`.
+    """
+    columns = (
+        ARM,
+        Column("look", lambda row: str(row["look"]), priority=0),
+        SEEDS,
+        Column("difference [interval]", PAIRED.text, priority=1),
+        P_HOLM,
+        Column("p equivalent", lambda row: probability(row["adjusted_equivalence_p"]), priority=3),
+        Column("then", lambda row: row["then"], "left", 1),
+    )
+    notes = (
+        "Each arm at each of the planned looks that it came to. Intervals have the level of their look, for each arm by itself; "
+        "p pays for the looks and, by Holm's method, for the number of arms, and so does that of equivalence. An arm stops "
+        "where one of them is below 0.05, or where the looks that are left are unlikely to settle it.",
+    )
+    return Table("looks", "How each arm went through the planned looks", frame, columns, notes)
+
+
+def variances(frame: pd.DataFrame) -> Table:
+    """Each arm with the variance of its own, and with one that borrows from the others.
+
+    Args: frame: as `analysis.variances.variance_table`.
+    """
+    columns = (
+        ARM,
+        Column("seeds", lambda row: str(row["paired_seeds"]), priority=3),
+        Column("SD own", lambda row: points(row["seed_sd"]), priority=2),
+        Column("difference [own]", PAIRED.text, priority=1),
+        Column("p own", lambda row: probability(row["p_value"]), priority=3),
+        Column("SD moderated", lambda row: points(row["moderated_sd"]), priority=2),
+        Column(
+            "[moderated]",
+            lambda row: with_interval(row["delta"], row["moderated_low"], row["moderated_high"], sign=True),
+            priority=1,
+        ),
+        Column("p moderated", lambda row: probability(row["moderated_p_value"]), priority=3),
+        Column("", lambda row: "stands out" if row["stands_out"] else "", "left", 1),
+    )
+    notes = (
+        "SD: of one seed's difference to the baseline. Moderated: shrunk towards those of the other arms, which makes intervals "
+        "of few seeds narrower, and that of an arm which really varies more than the others too narrow: an arm that "
+        "stands out has more variance than the others let expect, and its own interval is the one to read. Which of the two "
+        "decides is chosen before results are seen (--variance). Intervals and p-values are of each arm by itself.",
+    )
+    return Table("variances", "Variances over seeds: own and moderated", frame, columns, notes)
 
 
 def arms(frame: pd.DataFrame, *, title: str = "") -> Table:

@@ -22,7 +22,7 @@ PHRASES = {
     "worse": "worse",
     "equivalent": "equivalent within the margin",
     "inconclusive": "inconclusive",
-    "no interval": "without an interval, having one seed",
+    "no interval": "without an interval",
     "": "without a finished pair of cells",
 }
 """What the answer says of each verdict, in its order."""

@@ -8,6 +8,8 @@ from analysis.planning import MOST_SEEDS, Thresholds, can_be_settled, further_se
 from analysis.statistics import SIGNIFICANT, PairedEffect
 
 Claim = Literal["better", "worse", "equivalent"]
+MARGIN = 0.01
+"""Differences within one percentage point count as equivalent unless the caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def verdict(
     *,
     adjusted_p: float,
     adjusted_equivalence_p: float | None = None,
-    margin: float = 0.01,
+    margin: float = MARGIN,
     diverged: int = 0,
     baseline_diverged: int = 0,
 ) -> Verdict:

@@ -6,6 +6,7 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
 
     forest           differences in test accuracy to the baseline, with intervals, every seed dotted
     steps            the baseline's accuracy less the loss of each arm in turn, for arms that make one change each
+    looks            how far each arm went through planned looks, and how it ended
     two_factor       accuracy by the levels of two factors that a grid crosses, every seed dotted
     cost             test accuracy against multiply-adds, with the Pareto frontier
     learning_curves  validation accuracy by epoch, a thin line per seed, a bold mean per arm
@@ -31,10 +32,10 @@ import tyro
 
 from ablations.cli import console, known, parse, run_script, share_of_points
 from analysis import figures
-from analysis.effects import MARGIN
 from analysis.outcomes import Outcomes
 from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
+from analysis.verdicts import MARGIN
 from cnnkit.errors import UserError
 
 SUFFIXES = (".pdf", ".png", ".svg")
@@ -48,7 +49,7 @@ class Arguments:
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
-    """The figure: forest, steps, two_factor, cost, learning_curves, losses, reliability, per_class, shape_bias,
+    """The figure: forest, steps, looks, two_factor, cost, learning_curves, losses, reliability, per_class, shape_bias,
     reliance, attention or stimuli."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""

@@ -18,10 +18,10 @@ import tyro
 
 from ablations.cli import console, parse, run_script, share_of_points
 from analysis import report
-from analysis.effects import MARGIN
 from analysis.outcomes import Outcomes
 from analysis.study_images import find_images
 from analysis.study_tables import StudyTables
+from analysis.verdicts import MARGIN
 from cnnkit.errors import UserError
 
 

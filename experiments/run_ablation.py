@@ -6,7 +6,7 @@
 
 Writes one record a finished cell under --results, and the table as CSV. A finished cell is never trained again: the same
 command after an interruption trains what is missing, more seeds or another grid only what is new. Exit code 0: all cells
-finished; 1: some failed; 2: bad input; 130: interrupted.
+finished; 1: some failed; 2: bad input; 3: the budget was over first; 130: interrupted.
 """
 
 from ablations.interruption import interrupts_end_quietly
@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from ablations.cli import INTERRUPTED, SOME_FAILED, console, known, parse, run_script
+from ablations.cli import INTERRUPTED, OUT_OF_TIME, SOME_FAILED, console, known, parse, run_script
 from ablations.grid_files import is_grid_file
 from ablations.grids import GRIDS
 from ablations.protocols import PROTOCOLS, Protocol, Split
 from ablations.resources import gpu_is_visible
+from ablations.units import duration, seconds_of
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec
@@ -36,8 +37,10 @@ from cnnkit.spec import ConvNetSpec
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ablations.plan import Plan
     from ablations.running import PreparedStudy
     from ablations.study import Outcome
+    from analysis.looks import PlannedLooks
     from cnnkit.data import Data
 
 
@@ -57,8 +60,14 @@ class Arguments:
     is found or can be downloaded, else the sample."""
     results: Path = Path("results")
     """Where records go; one folder holds many studies of the same data."""
-    seeds: int = 3
-    """Seeds of each arm, 0 to N-1; more seeds later train only the new ones."""
+    seeds: str = "3"
+    """N: seeds of each arm, 0 to N-1; more seeds later train only the new ones. Or rising numbers such as 3,5,10: planned
+    looks, after each of which the arms stop that are settled, or unlikely to be."""
+    variance: Literal["own", "moderated"] = "own"
+    """Whether an arm's variance over seeds is its own, or borrows from the other arms' (at least 8); not to be changed once
+    there are results."""
+    budget: str | None = None
+    """Time such as 2h, 90m, 45min or 1h30m: no cell is started that would end later; the tables hold as they are."""
     dry_run: bool = False
     """Say what would be trained and what each arm costs, and stop."""
     gpu_fraction: str = "auto"
@@ -151,6 +160,28 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The value of --seeds: one number, or those of planned looks."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,18}", part) for part in parts):
+        raise UserError(f"--seeds {_short(text)}: give a number such as 5, or rising numbers such as 3,5,10")
+    return tuple(map(int, parts))
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 60 else text[:60] + " ..."
+
+
+def budget_of(text: str | None) -> float | None:
+    """The value of --budget in seconds."""
+    if text is None:
+        return None
+    seconds = seconds_of(text)
+    if not seconds:
+        raise UserError(f"--budget {_short(text)}: give a time such as 2h, 90m, 45min or 1h30m")
+    return seconds
+
+
 def candidates_of(text: str | None) -> tuple[str, list[str]] | None:
     """The value of --tune as a field of the recipe and its values."""
     if text is None:
@@ -179,6 +210,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parses, says what will happen, trains, and prints the table."""
     args, protocol, why_protocol = read_arguments(arguments)
     fraction, shard, tune = gpu_share(args.gpu_fraction), shard_of(args.shard), candidates_of(args.tune)
+    seeds, budget = seeds_of(args.seeds), budget_of(args.budget)
     check_grid(args.grid)
     out = console()
     out.print(f"{args.grid}, {protocol.name}: loading PyTorch and the data ...", markup=False, soft_wrap=True)
@@ -188,7 +220,9 @@ def main(arguments: Sequence[str]) -> int:
     from ablations.running import Settings, prepare_study
 
     settings = Settings(
-        seeds=args.seeds,
+        seeds=seeds[-1],
+        looks=looks_of(seeds, args.variance),
+        budget=budget,
         tune=tune,
         shard=shard,
         address=args.address,
@@ -216,16 +250,39 @@ def main(arguments: Sequence[str]) -> int:
     if interrupted:
         out.print("stopped early; the same command goes on", markup=False)
         return INTERRUPTED
+    if outcome.out_of_time:
+        out.print("the budget is over before the cells are; the same command goes on", markup=False)
+        return OUT_OF_TIME
     if shard:
         out.print("a shard: run the others, then copy their results folders together", markup=False)
     return 0 if outcome.complete else SOME_FAILED
+
+
+def looks_of(seeds: Sequence[int], variance: Literal["own", "moderated"]) -> "PlannedLooks | None":
+    """The plan by which arms stop; None where all have all seeds, and variances of their own."""
+    if len(seeds) == 1 and variance == "own":
+        return None
+    from analysis.looks import plan_looks
+
+    return plan_looks(*seeds, variance=variance)
+
+
+def expectation(prepared: "PreparedStudy", plan: "Plan") -> list[tuple[str, str]]:
+    """How many cells a study with planned looks takes, as a headed line; nothing for other studies."""
+    if plan.study.looks is None:
+        return []
+    from analysis.expectations import expected_cells, known_spread
+
+    spread = known_spread(prepared.store, plan.study)
+    expected = expected_cells(plan.study.looks, arms=len(plan.arms) - 1, images=plan.study.split.test, spread=spread)
+    return [("looks", f"{plan.study.looks.words}: {expected.sentence()}")]
 
 
 def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, out: "Console") -> None:
     """What will happen; for a dry run, what each arm costs."""
     from ablations.statement import statement, table_of_arms
 
-    plan, tuning = prepared.plan(), prepared.tuning()
+    plan, tuning = prepared.expected(), prepared.tuning()
     best = can_show(plan.command.seeds, len(plan.data.test))
     lines = statement(plan, prepared.machine, why_protocol=why_protocol, best_difference=best, shard=shard)
     if tuning is not None:
@@ -239,6 +296,9 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
                 f"their own, {len(tuning.plan.missing)} to train",
             )
         )
+    lines += expectation(prepared, plan)
+    if prepared.settings.budget is not None:
+        lines.append(("budget", f"{duration(prepared.settings.budget)}: no cell is started that would end later"))
     for head, text in lines:
         out.print(f"[bold]{head:>9}[/bold]  ", end="")
         out.print(text, markup=False, soft_wrap=True)

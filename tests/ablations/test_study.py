@@ -18,6 +18,9 @@ from ablations.resources import GIB, Machine
 from ablations.store import Store
 from ablations.study import Options, run
 from ablations.trial import result_of, run_cell
+from analysis.effects import effect_table
+from analysis.looks import plan_looks
+from analysis.outcomes import Outcomes
 from cnnkit import BASELINE, Recipe
 
 TINY = PROTOCOLS["smoke"].vary(
@@ -211,3 +214,26 @@ def test_a_python_call_runs_a_study_and_prints_plain_lines(tmp_path, sample, cap
     printed = capsys.readouterr()
     assert "[2/2] dropout" in printed.out
     assert printed.err == ""
+
+
+@pytest.mark.slow
+def test_a_study_with_planned_looks_goes_on_within_one_run_and_is_not_begun_again(tmp_path, sample, capsys):
+    # With a margin so wide both looks are needed: two seeds say too little, and four are likely to say enough.
+    rule = plan_looks(2, 4, margin=0.3)
+    request = {"data": sample, "results": tmp_path / "results"}
+    outcome = run_study("batch_norm", TINY, settings=Settings(looks=rule, keep_weights=False), **request)
+    assert outcome.complete
+    assert "[4/4]" in (printed := capsys.readouterr().out)
+    assert "[8/8]" in printed, "the second look's cells are known when the first is over"
+    outcomes = Outcomes.from_store(tmp_path / "results", outcome.study)
+    assert len(outcomes.cells) == len(outcomes.finished) == 8
+    assert effect_table(outcomes).set_index("arm").loc["no batch norm", ["look", "verdict"]].tolist() == [
+        2,
+        "equivalent",
+    ]
+    assert run_study("batch_norm", TINY, settings=Settings(looks=rule), **request).complete
+    assert capsys.readouterr().out == ""
+    short = Settings(looks=plan_looks(2, 5), budget=0.001)
+    left = run_study("dropout", TINY, settings=short, **request)
+    assert left.out_of_time
+    assert not left.complete

@@ -5,6 +5,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ablations.text import FittedTable, Heading, printable
+from ablations.units import seconds_of
 
 
 def shown(table: FittedTable, width: int) -> list[str]:
@@ -79,3 +80,12 @@ def test_markup_and_links_in_a_name_are_text():
 def test_what_cannot_be_seen_is_written_out(text, seen):
     assert printable(text) == seen
     assert printable({text: [(text, 1)]}) == {seen: [(seen, 1)]}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2h", 7_200), ("90m", 5_400), ("45min", 2_700), ("1h30m", 5_400), ("1.5 h", 5_400), ("1h 5min 30s", 3_930)]
+    + [(text, None) for text in ("", "90", "1h30", "30m1h", "h", "soon", "-1h", "1e3m", "٣h")],
+)
+def test_durations_are_read_as_people_write_them(text, seconds):
+    assert seconds_of(text) == seconds

@@ -18,11 +18,13 @@ from analysis.effects import effect_table, seed_differences
 from analysis.factors import factor_accuracies
 from analysis.figures import (
     COLUMN,
+    ENDS,
     STYLE,
     NothingToDraw,
     accuracy_against_cost,
     forest,
     learning_curves,
+    looks,
     per_class,
     steps,
     two_factor,
@@ -658,6 +660,14 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             return forest(effects_of(trials), differences_of(trials), ax=ax)
         case "steps":
             return steps(effects_of(trials), ax=ax)
+        case "looks":
+            ends = [list(ENDS)[place % len(ENDS)] for place in range(len(arms))]
+            rows = [
+                {"arm": arm, "look": look, "seeds": seeds * look, "planned_seeds": 3 * seeds, "then": then}
+                for place, (arm, then) in enumerate(zip(arms, ends, strict=True))
+                for look in range(1, 2 + place % 3)
+            ]
+            return looks(pd.DataFrame(rows), ax=ax)
         case "two_factor":
             cells = {
                 (level, arm): list(0.6 + 0.02 * dice.normal() + 0.01 * dice.normal(size=seeds))
@@ -694,6 +704,7 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
 NAMES = (
     "forest",
     "steps",
+    "looks",
     "two_factor",
     "cost",
     "curves",
@@ -729,7 +740,8 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
 
 
 @pytest.mark.parametrize(
-    "name", ["forest", "steps", "two_factor", "curves", "losses", "reliability", "classes", "reliance", "attention"]
+    "name",
+    ["forest", "steps", "looks", "two_factor", "curves", "losses", "reliability", "classes", "reliance", "attention"],
 )
 @pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
 def test_names_do_not_cover_each_other(name, arms):

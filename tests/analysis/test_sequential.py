@@ -141,7 +141,7 @@ def test_looks_that_were_not_planned_and_arms_from_nowhere_are_refused():
     effects = {"a": effect_of(np.zeros(3))}
     with pytest.raises(ValueError, match="3 looks were planned, got 4"):
         standings(LOOKS, [effects] * 4, margin=0.01)
-    with pytest.raises(ValueError, match="not among the arms of the first look: b"):
+    with pytest.raises(ValueError, match="not among the arms of the study: b"):
         standings(LOOKS, [effects, {"b": effects["a"]}], margin=0.01)
 
 
