@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ablations import files
+from ablations.allocator import freed_memory_is_kept
 from ablations.display import PlainDisplay
 from ablations.gpus import cluster_machine
 from ablations.measuring import Advance, Answer, Measure, Measuring, Question, Survey, answer
@@ -70,7 +71,8 @@ def take_measures(
         survey = Survey(store, study, measures, shown)
         questions = survey.questions()
         if where.address is None and not always_ray:
-            _ask_here(survey, questions, where)
+            with freed_memory_is_kept():
+                _ask_here(survey, questions, where)
         if survey.waiting:
             _ask_through_ray(survey, questions, where, out)
     for sentence in (*survey.result.remarks, *(f"not measured: {one}" for one in survey.result.lacking)):

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ablations.arm import Arm
 from ablations.job import Job
 from ablations.measure_store import MeasureStore
-from ablations.measuring import TrainedNetwork, measure_study
+from ablations.measuring import Question, TrainedNetwork, answer, measure_study
 from ablations.protocols import PROTOCOLS, Split
+from ablations.resources import machine_cores
 from ablations.running import PreparedStudy, Settings, prepare_study, run_study
 from ablations.trial import result_of
 from analysis.looking import look
@@ -129,3 +131,44 @@ def test_what_measures_look_at_travels_with_them_so_that_no_worker_makes_it_agai
         arrived = pickle.loads(pickle.dumps(measure))
         assert {"_small", "_changed"} & arrived.__dict__.keys()
         assert arrived.name == measure.name
+
+
+def test_a_network_whose_code_is_gone_or_has_changed_is_one_sentence(prepared, study):
+    class Sizes:
+        name = "sizes-1"
+
+        def __call__(self, network):
+            return {"size": np.array([network.image_size])}
+
+    record = prepared.store.read(cell_of(study, "strided at 32").key)
+    arm = next(entry for entry in study.arms if entry.name == "strided at 32")
+    weights = prepared.store.weights(record)
+
+    def asked(**changes):
+        changed = arm.model_copy(update={"spec": {**arm.spec, **changes}})
+        question = Question("strided, seed 0", changed, record.provenance, weights, ("sizes-1",))
+        return answer(question, [Sizes()], torch.device("cpu"))
+
+    as_it_was, gone, other = asked(), asked(factory="gone_from_here:Network"), asked(source="0" * 20)
+    assert (as_it_was.lacking, as_it_was.remarks) == ((), ())
+    assert not gone.found
+    assert len(gone.lacking) == 1
+    assert "gone_from_here" in gone.lacking[0]
+    assert other.found
+    assert len(other.remarks) == 1
+    assert "is not the code that arm 'strided at 32' was trained with" in other.remarks[0]
+
+
+def test_a_network_is_asked_on_as_many_threads_as_it_was_evaluated_with(prepared, study):
+    class Threads:
+        name = "threads-1"
+
+        def __call__(self, network):
+            return {"threads": np.array([torch.get_num_threads()])}
+
+    before = torch.get_num_threads()
+    assert measure_study(prepared.store, study, [Threads()]).lacking == []
+    record = prepared.store.read(cell_of(study, "baseline").key)
+    found = MeasureStore(prepared.store).read(record, "threads-1")
+    assert found["threads"][0] == min(record.provenance.threads, machine_cores())
+    assert torch.get_num_threads() == before
