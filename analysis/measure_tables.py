@@ -43,7 +43,7 @@ def shape_bias(frame: pd.DataFrame) -> Table:
         Column("shape", lambda row: f"{row['shape_hits']:.0f}", priority=3),
         Column("texture", lambda row: f"{row['texture_hits']:.0f}", priority=3),
         Column("neither", lambda row: f"{row['neither']:.0f}", priority=3),
-        Column("right where cues agree", lambda row: _share(row["agreeing"]) + ("" if row["competent"] else " *"), priority=2),
+        Column("cues agree", lambda row: _share(row["agreeing"]) + ("" if row["competent"] else " *"), priority=2),
         SEEDS,
     )  # fmt: skip
     notes = (

@@ -1,0 +1,49 @@
+# %% [markdown]
+# # Shape or texture?
+#
+# Stimuli with the shape of one thing and the texture of another (Geirhos et al. 2019), asked of the networks of a study. By
+# default of a small real study among the tests: two depths, 2,000 training images, two seeds, so its numbers show the method
+# and nothing about CIFAR-10. For a study of your own, set `ABLATIONS_STUDY` to its folder; it must be measured
+# (`experiments/measure.py`).
+
+# %%
+# %matplotlib inline
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import analysis
+from analysis import figures, measure_tables
+from analysis.outcomes import Outcomes
+from analysis.study_figures import FIGURES
+from analysis.study_tables import StudyTables
+
+CLONE = Path(analysis.__file__).parents[1]
+STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/measured/studies/depth-measured"))
+
+plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 80})
+
+# %%
+study = StudyTables(Outcomes.from_store(STUDY))
+print(study.outcomes.study.data_text, *study.measures.missing("shape_bias"), sep="\n")
+
+# %% [markdown]
+# A bias says little of a network that cannot name the stimuli whose cues agree: look at that column first. Stimuli reach the
+# networks as small as the training images, and answers are among seven categories, so values compare arms with each other and
+# not with networks trained on ImageNet. Two arms whose intervals overlap may still differ: the difference is paired.
+
+# %%
+measure_tables.shape_bias(study.measures.shape_bias)
+
+# %%
+ax = FIGURES["shape_bias"].draw(study)
+
+# %% [markdown]
+# ## What the networks rely on
+#
+# The share of accuracy that is kept when one kind of information is taken from the test images. It is not 0 where nothing is
+# left to rely on, because guessing keeps something.
+
+# %%
+ax = FIGURES["reliance"].draw(study)
