@@ -170,7 +170,7 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
     facts = [
         ("protocol", "; the baseline: ".join(filter(None, (outcomes.study.protocol, baseline)))),
         ("data", outcomes.study.data_text),
-        ("cells", f"{len(outcomes.arms)} arms x {counted(len(outcomes.seeds), 'seed')}: "
+        ("cells", f"{len(outcomes.arms)} arms x {_seeds(cells)}: "
                   f"{_listed(cells['status'].value_counts(sort=False))}"),
         ("not finished", "; ".join(f"{quoted(str(row.arm))}, seed {row.seed}: {row.status}" for row in lost.itertuples())),
         ("machine", "; ".join(sorted({_machine(row) for row in done.dropna(subset=["device"]).to_dict("records")}))),
@@ -179,6 +179,13 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
         ("time", f"{duration(done['seconds'].sum())} of trials in all" if done["seconds"].any() else ""),
     ]  # fmt: skip
     return [(name, text) for name, text in facts if text]
+
+
+def _seeds(cells: pd.DataFrame) -> str:
+    """How many of an arm: 5 seeds, or 3 to 10 seeds."""
+    counts = cells.groupby("arm")["seed"].nunique()
+    least, most = int(counts.min()), int(counts.max())
+    return counted(most, "seed") if least == most else f"{least} to {most} seeds"
 
 
 def _machine(cell: Mapping[Hashable, Any]) -> str:

@@ -244,7 +244,8 @@ def main(arguments: Sequence[str]) -> int:
         out.print(
             f"{failure.arm}, seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True
         )
-    interrupted = outcome.interrupted or (args.measures and measure(prepared, outcome, out))
+    measures = args.measures and not outcome.out_of_time
+    interrupted = outcome.interrupted or (measures and measure(prepared, outcome, out))
     if (outcome.folder / "study.json").is_file():
         report(outcome, prepared.data, out)
     if interrupted:
@@ -254,7 +255,8 @@ def main(arguments: Sequence[str]) -> int:
         out.print("the budget is over before the cells are; the same command goes on", markup=False)
         return OUT_OF_TIME
     if shard:
-        out.print("a shard: run the others, then copy their results folders together", markup=False)
+        then = " and run the same command for the next look" if len(seeds) > 1 else ""
+        out.print(f"a shard: run the others, then copy their results folders together{then}", markup=False)
     return 0 if outcome.complete else SOME_FAILED
 
 

@@ -122,6 +122,7 @@ def test_the_page_and_the_methods_say_how_the_study_was_looked_at(tmp_path):
     assert "kim1987design" in methods.references(outcomes, margin=0.01)
     page = write(tabled, tmp_path / "report").read_text()
     assert re.search("<h2[^>]*>.*Looks", page)
+    assert "10 arms x 3 to 5 seeds: 48 finished" in page
     assert (tmp_path / "report" / "looks.svg").is_file()
     assert "large,1,3," in (tmp_path / "report" / "looks.csv").read_text()
     assert (tmp_path / "report" / "variances.csv").is_file()
