@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from ablations.cell import Cell, SplitSizes
 from cnnkit.cost import Cost
 from cnnkit.description import DataDescription
 from cnnkit.metrics import Epoch, PerClass
-from cnnkit.spec import Stored
+from cnnkit.recipe import Recipe
+from cnnkit.spec import ConvNetSpec, ModuleSpec, Stored
 
 FORMAT = 1
 """Of a results folder and of its records."""
@@ -139,6 +140,16 @@ class Command(Stored):
     """Cells of the study that were finished when the command began: seeds added after looking show here."""
 
 
+def _agree(given: Mapping[str, Any], changed: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    """Whether `given` is `defaults` with `changed` in it; fields without a known default are left out."""
+    return changed.keys() <= given.keys() and all(
+        _agree(value, changed.get(field, {}), defaults[field])
+        if isinstance(value, Mapping) and isinstance(defaults.get(field), Mapping) and defaults[field]
+        else value == changed.get(field, defaults.get(field, value))
+        for field, value in given.items()
+    )
+
+
 class ArmEntry(Stored):
     """An arm as a manifest keeps it: what reading needs, so that no network and no recipe has to be made again."""
 
@@ -163,6 +174,19 @@ class ArmEntry(Stored):
     def work(self) -> int | None:
         """Multiply-adds of a whole cell; None where they are not known."""
         return None if self.costs is None else self.passes * self.costs.multiply_adds
+
+    def is_of(self, identity: dict[str, Any]) -> bool:
+        """Whether a cell with this identity is one of this arm's: the fields that the identity names have the arm's values, and
+        the arm's other fields their defaults, as far as this version knows them.
+        """
+        spec = ModuleSpec(factory="") if "factory" in self.spec else ConvNetSpec()
+        return all(
+            _agree(given, changed, default.model_dump(mode="json"))
+            for given, changed, default in (
+                (self.spec, identity["spec"], spec),
+                (self.recipe, identity["recipe"], Recipe()),
+            )
+        )
 
 
 class StudyCell(Stored):

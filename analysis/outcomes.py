@@ -18,9 +18,9 @@ import pandas as pd
 
 from ablations.arm import Level
 from ablations.cell import SplitSizes
-from ablations.record import ArmEntry, Command, LookPlan, Part, Record, Study, looks
+from ablations.record import ArmEntry, Command, LookPlan, Part, Record, Study, StudyCell, looks
 from ablations.store import DamagedRecord, Store
-from ablations.text import printable
+from ablations.text import printable, quoted
 from cnnkit.cost import Cost
 from cnnkit.description import DataDescription
 from cnnkit.errors import UserError
@@ -363,10 +363,11 @@ def _protocol(study: Study) -> str:
 
 def _of_store(store: Store, manifest: Study, description: Description) -> dict[str, Any]:
     arms = {entry.name: _studied(entry, manifest.tuned.get(entry.name, {})) for entry in manifest.arms}
+    entries = {entry.name: entry for entry in manifest.arms}
     order = {name: place for place, name in enumerate(arms)}
     rows, records = [], {}
     for cell in sorted(manifest.cells, key=lambda cell: (order[cell.arm], cell.seed)):
-        standing, record = _standing(store, cell.key)
+        standing, record = _standing(store, cell, entries[cell.arm])
         rows.append({**_of_arm(arms[cell.arm], description), "seed": cell.seed, "key": cell.key, **printable(standing)})
         if record is not None:
             records[cell.arm, cell.seed] = record
@@ -415,13 +416,18 @@ def _of_arm(arm: StudiedArm, study: Description) -> dict[str, Any]:
     }
 
 
-def _standing(store: Store, key: str) -> tuple[dict[str, Any], Record | None]:
-    """How a cell stands, and its record where it is finished."""
+def _standing(store: Store, cell: StudyCell, arm: ArmEntry) -> tuple[dict[str, Any], Record | None]:
+    """The status of a cell, and its record where it is finished."""
+    key = cell.key
     if store.is_finished(key):
         try:
             record = store.read(key)
         except DamagedRecord as error:
             return {"status": "damaged", "note": str(error)}, None
+        if record.seed != cell.seed or not arm.is_of(record.identity):
+            of = f"{quoted(arm.name)}, seed {cell.seed}"
+            note = f"{store.cell_folder(key)}: it is not a cell of {of}, whatever the manifest says"
+            return {"status": "damaged", "note": note}, None
         return _measured(record), record
     failure = store.failure(key)
     if failure is not None:

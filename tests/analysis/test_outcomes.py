@@ -249,3 +249,17 @@ def test_against_another_arm_every_difference_is_the_other_way_round(depth):
 def test_an_arm_that_is_not_there_is_named_with_those_that_are(depth):
     with pytest.raises(UserError, match="no arm is called '7 blocks'; there are 2 blocks, 3 blocks"):
         depth.against("7 blocks")
+
+
+def test_a_cell_that_the_manifest_gives_to_another_arm_is_left_out_and_named(tmp_path):
+    root = tmp_path / "results"
+    shutil.copytree(TESTS / "data" / "results", root)
+    manifest = Store(root).study("depth-smoke").model_dump(mode="json")
+    first, other = manifest["arms"][0], manifest["arms"][3]
+    first["name"], other["name"] = other["name"], first["name"]
+    (root / "studies" / "depth-smoke" / "study.json").write_text(json.dumps(manifest))
+    cells = Outcomes.from_store(root, "depth-smoke").cells
+    swapped = cells["arm"].isin([first["name"], other["name"]])
+    assert set(cells[swapped]["status"]) == {"damaged"}
+    assert cells[swapped]["note"].str.contains("whatever the manifest says").all()
+    assert set(cells[~swapped]["status"]) == {"finished"}
