@@ -14,12 +14,13 @@ from ablations.grids import GRIDS
 from ablations.job import Advance, BeganAnew, Checkpoint, Job
 from ablations.plan import Plan, PlannedCell, make_plan
 from ablations.protocols import PROTOCOLS, Split
+from ablations.record import Study
 from ablations.resources import GIB, Machine
 from ablations.store import Store
 from ablations.study import Options, run
 from ablations.trial import result_of, run_cell
 from analysis.effects import effect_table
-from analysis.looks import plan_looks
+from analysis.looks import PlannedLooks, plan_looks
 from analysis.outcomes import Outcomes
 from cnnkit import BASELINE, Recipe
 
@@ -216,10 +217,17 @@ def test_a_python_call_runs_a_study_and_prints_plain_lines(tmp_path, sample, cap
     assert printed.err == ""
 
 
+class OnToEveryLook(PlannedLooks):
+    """A plan by which no arm stops, whatever chance has made of such small networks."""
+
+    def going_on(self, store: Store, study: Study) -> list[str]:
+        super().going_on(store, study)
+        return [arm.name for arm in study.arms]
+
+
 @pytest.mark.slow
 def test_a_study_with_planned_looks_goes_on_within_one_run_and_is_not_begun_again(tmp_path, sample, capsys):
-    # With a margin so wide both looks are needed: two seeds say too little, and four are likely to say enough.
-    rule = plan_looks(2, 4, margin=0.3)
+    rule = OnToEveryLook(plan_looks(2, 4).plan)
     request = {"data": sample, "results": tmp_path / "results"}
     outcome = run_study("batch_norm", TINY, settings=Settings(looks=rule, keep_weights=False), **request)
     assert outcome.complete
@@ -227,10 +235,7 @@ def test_a_study_with_planned_looks_goes_on_within_one_run_and_is_not_begun_agai
     assert "[8/8]" in printed, "the second look's cells are known when the first is over"
     outcomes = Outcomes.from_store(tmp_path / "results", outcome.study)
     assert len(outcomes.cells) == len(outcomes.finished) == 8
-    assert effect_table(outcomes).set_index("arm").loc["no batch norm", ["look", "verdict"]].tolist() == [
-        2,
-        "equivalent",
-    ]
+    assert effect_table(outcomes)["planned_looks"].tolist() == [2, 2]
     assert run_study("batch_norm", TINY, settings=Settings(looks=rule), **request).complete
     assert capsys.readouterr().out == ""
     short = Settings(looks=plan_looks(2, 5), budget=0.001)
