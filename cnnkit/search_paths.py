@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 OUR_PACKAGES = ("ablations", "analysis", "cnnkit")
+_OURS = str(Path(__file__).resolve().parents[1])
 
 _folders: list[str] = []
 _on_the_path: list[str] = []
@@ -45,6 +46,8 @@ def add_search_paths(paths: Iterable[str]) -> None:
         _loaded_before.update(sys.modules)
     _folders[:] = dict.fromkeys([*paths, *_folders])
     others = [path for path in sys.path if path not in _on_the_path]
+    if _OURS not in others:  # installed for editing: then our packages would be found after everything on the path
+        others.append(_OURS)
     _on_the_path[:] = [folder for folder in _folders if folder not in others]
     sys.path[:] = [*others, *_on_the_path]
     if _before_tests not in sys.meta_path:
