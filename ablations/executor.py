@@ -90,7 +90,7 @@ class Watch(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         planned = trial.config[PARCEL].planned
-        news = result.pop(NEWS)  # Tune keeps the rest of a trial's last result until the study's end
+        news = result.pop(NEWS).news  # Tune keeps the rest of a trial's last result until the study's end
         with self.errors_end_the_study():
             if isinstance(news, Failed):
                 self.driver.fail(planned, news)

@@ -13,7 +13,7 @@ from ablations.job import Checkpoint, Failed, Job
 from ablations.plan import PlannedCell
 from ablations.protocols import PROTOCOLS
 from ablations.record import CellResult
-from ablations.trainable import NEWS, PARCEL, CellTrial, Parcel
+from ablations.trainable import NEWS, PARCEL, CellTrial, Letter, Parcel
 from cnnkit import BASELINE, Recipe
 
 
@@ -42,7 +42,7 @@ def last(trial: CellTrial) -> object:
     for _ in range(1000):
         result = trial.step()
         if result["done"]:
-            return result[NEWS]
+            return result[NEWS].news
     raise AssertionError("it does not end")
 
 
@@ -94,7 +94,7 @@ def test_checkpoints_leave_the_trial_and_bring_the_next_one_on(parcel, tiny, mon
     monkeypatch.setattr(trials, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(trials, "CHECKPOINT_BYTES_PER_SECOND", 1e12)
     trial = begun(parcel(), tiny)
-    while not isinstance(news := trial.step()[NEWS], Checkpoint):
+    while not isinstance(news := trial.step()[NEWS].news, Checkpoint):
         pass
     whole, rest = last(trial), last(begun(parcel(news.state), tiny))
     assert rest.weights == whole.weights
@@ -117,3 +117,9 @@ def test_tune_keeps_no_checkpoint_that_has_arrived(parcel):
     assert len(str(sent)) < 30, "and prints them"
     assert sent.unpack() == b"x" * 1000
     assert sent.unpack() is None
+
+
+def test_what_a_trial_reports_is_neither_copied_nor_printed_whole_on_its_way():
+    letter = Letter(Checkpoint(epochs=1, state=bytes(10_000)))
+    assert len(f"{ {NEWS: letter} }") < 100  # Tune formats every result for its log
+    assert copy.deepcopy(letter) is letter
