@@ -1,6 +1,7 @@
 """What a person sees while a study runs: a live view on a terminal, one plain line a finished cell elsewhere."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -165,3 +166,27 @@ class LiveDisplay:
 def display_for(console: Console) -> Display:
     """The live view on a terminal, lines elsewhere."""
     return LiveDisplay(console) if console.is_terminal and not console.is_jupyter else PlainDisplay(console)
+
+
+READING_SECONDS = 10.0
+"""How often it is said how far reading images is, where there is no terminal to draw a bar on."""
+
+
+def reading_shown(out: Console) -> Callable[[int, int], None]:
+    """Told how many images of how many are read, it draws a bar on a terminal, and prints a line now and then elsewhere."""
+    started = last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < (0.2 if out.is_terminal else READING_SECONDS) and done < total:
+            return
+        last = now
+        left = (now - started) * (total - done) / max(done, 1)
+        line = f"reading images: {done:,} of {total:,}" + (f", about {duration(left)} left" if done < total else "")
+        if out.is_terminal and not out.is_jupyter:
+            out.print(f"\r{line:<78}", end="" if done < total else "\n", markup=False, soft_wrap=True)
+        elif done < total or now - started > READING_SECONDS:
+            out.print(line, markup=False, soft_wrap=True)
+
+    return show

@@ -1,27 +1,31 @@
 """Shares of GPUs from each arm's own need of memory, and what a Ray cluster offers."""
 
 import gc
-from pathlib import Path
 
 from ablations.plan import PlannedCell
 from ablations.resources import GIB, Machine, gpu_share, training_bytes
 from ablations.session import ray
-from cnnkit.data import Data
+from cnnkit.images import Data
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec, ModuleSpec
 
 
-def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cuda_graphs: bool = False) -> int:
+def probe_bytes(
+    spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, stored_size: int = 32, cuda_graphs: bool = False
+) -> int:
     """GPU memory that two training steps and an evaluation reserve, in bytes, measured on the GPU of this process.
 
     Whatever this process has measured before leaves no trace in it.
+
+    Args: stored_size: height and width of the data set's images, in pixels.
     """
     import numpy as np
     import torch
 
-    from cnnkit.data import ImageSet
     from cnnkit.evaluate import BATCH_SIZE
+    from cnnkit.images import Data, ImageSet
     from cnnkit.model import build
+    from cnnkit.rehearsal import noise_description
     from cnnkit.train import Training
 
     gc.collect()
@@ -31,10 +35,12 @@ def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cuda_graphs: 
     rng = np.random.default_rng(0)
 
     def noise(count: int) -> ImageSet:
-        pixels = rng.integers(0, 256, (count, spec.in_channels, 32, 32), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (count, spec.in_channels, stored_size, stored_size), dtype=np.uint8)
         return ImageSet(pixels, rng.integers(0, spec.num_classes, count))
 
-    data = Data(noise(2 * recipe.batch_size), noise(BATCH_SIZE), noise(BATCH_SIZE), 0, "", "other", Path())
+    data = Data(
+        noise(2 * recipe.batch_size), noise(BATCH_SIZE), noise(BATCH_SIZE), noise_description(spec, stored_size)
+    )
     one_epoch = recipe.model_copy(update={"epochs": 1})
     training = Training(
         build(spec), one_epoch, data, image_size=spec.image_size, seed=0, device="cuda", cuda_graphs=cuda_graphs
@@ -44,11 +50,13 @@ def probe_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe, *, cuda_graphs: 
     return torch.cuda.max_memory_reserved()
 
 
-def probed_bytes(cells: list[PlannedCell], *, cuda_graphs: bool) -> dict[str, int]:
+def probed_bytes(cells: list[PlannedCell], *, stored_size: int, cuda_graphs: bool) -> dict[str, int]:
     """Memory need of each arm by its name, measured one after the other on one GPU of the cluster."""
     arms = {planned.arm.name: planned.arm for planned in cells}
     task = ray.remote(num_gpus=1, max_calls=1)(
-        lambda networks: [probe_bytes(spec, recipe, cuda_graphs=cuda_graphs) for spec, recipe in networks]
+        lambda networks: [
+            probe_bytes(spec, recipe, stored_size=stored_size, cuda_graphs=cuda_graphs) for spec, recipe in networks
+        ]
     )
     needs = ray.get(task.remote([(arm.spec, arm.recipe) for arm in arms.values()]))
     return dict(zip(arms, needs, strict=True))
@@ -62,9 +70,9 @@ def gpu_shares(
     """
     if fraction is not None:
         return {planned.arm.name: fraction for planned in cells}
-    images = sum(part.images.nbytes for part in (data.train, data.validation, data.test))
+    images = sum(part.nbytes for part in data.parts)
     if machine.gpu_name:
-        needs = probed_bytes(cells, cuda_graphs=cuda_graphs)
+        needs = probed_bytes(cells, stored_size=data.about.image_size, cuda_graphs=cuda_graphs)
     else:
         needs = {planned.arm.name: training_bytes(planned.arm.spec, planned.arm.recipe) for planned in cells}
     return {name: gpu_share(need + images, machine.gpu_memory) for name, need in needs.items()}

@@ -24,6 +24,7 @@ from ablations.record import ArmEntry, Provenance, Record, Study, StudyCell
 from ablations.resources import machine_cores
 from ablations.store import DamagedRecord, Store
 from cnnkit.augment import to_input, to_unit
+from cnnkit.description import CIFAR10_NORMALISATION, Normalisation
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict
 from cnnkit.memory_format import FORMATS
@@ -43,6 +44,8 @@ class TrainedNetwork:
     """The arithmetic that it was trained and evaluated in."""
     memory_format: torch.memory_format
     device: torch.device
+    normalisation: Normalisation = CIFAR10_NORMALISATION
+    """Of images in [0, 1] that it is given."""
 
     @classmethod
     def load(
@@ -52,26 +55,41 @@ class TrainedNetwork:
         weights = kept_weights(store, cell.key, name_of(cell))
         add_search_paths(list(paths))
         entry = next(entry for entry in study.arms if entry.name == cell.arm)
-        return cls.made(entry, weights, record.provenance, device)
+        return cls.made(entry, weights, record.provenance, device, study.data.normalisation)
 
     @classmethod
-    def made(cls, arm: ArmEntry, weights: bytes, provenance: Provenance, device: torch.device) -> "TrainedNetwork":
+    def made(
+        cls,
+        arm: ArmEntry,
+        weights: bytes,
+        provenance: Provenance,
+        device: torch.device,
+        normalisation: Normalisation = CIFAR10_NORMALISATION,
+    ) -> "TrainedNetwork":
         """Raises: UserError: the network cannot be built, or the weights are another's."""
         precision: Precision = next((one for one in get_args(Precision) if one == provenance.precision), "fp32")
         memory_format = FORMATS["channels_last" if provenance.memory_format == "channels_last" else "contiguous"]
         model = network_of(arm, weights).to(device).to(memory_format=memory_format)
-        return cls(model, int(arm.spec["image_size"]), precision, memory_format, device)
+        return cls(model, int(arm.spec["image_size"]), precision, memory_format, device, normalisation)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(n, classes) float32 of (n, channels, h, w) uint8 images of any size, computed as in its own evaluation."""
         pixels = torch.tensor(images, device=self.device)
         autocast = AUTOCAST[self.precision]
-        return predict(self.model, pixels, self.image_size, autocast=autocast, memory_format=self.memory_format).numpy()
+        return predict(
+            self.model,
+            pixels,
+            self.image_size,
+            normalisation=self.normalisation,
+            autocast=autocast,
+            memory_format=self.memory_format,
+        ).numpy()
 
     def inputs(self, images: np.ndarray) -> torch.Tensor:
         """(n, channels, s, s) fp32 of (n, channels, h, w) uint8 images: as they enter the network."""
         pixels = torch.tensor(images, device=self.device)
-        return to_input(to_unit(pixels), self.image_size).contiguous(memory_format=self.memory_format)
+        inputs = to_input(to_unit(pixels), self.image_size, self.normalisation)
+        return inputs.contiguous(memory_format=self.memory_format)
 
 
 class Measure(Protocol):
@@ -106,6 +124,8 @@ class Question:
     weights: bytes
     names: tuple[str, ...]
     """Of the measures to take."""
+    normalisation: Normalisation = CIFAR10_NORMALISATION
+    """Of the data that the network was trained on."""
 
     @property
     def threads(self) -> int:
@@ -142,7 +162,9 @@ def _found(
     question: Question, measures: Sequence[Measure], device: torch.device
 ) -> tuple[dict[str, Arrays], list[str]]:
     try:
-        network = TrainedNetwork.made(question.arm, question.weights, question.provenance, device)
+        network = TrainedNetwork.made(
+            question.arm, question.weights, question.provenance, device, question.normalisation
+        )
     except Exception as error:  # whatever one network does must not end the others
         return {}, [f"{question.cell}: {_sentence(error)}"]
     found: dict[str, Arrays] = {}
@@ -274,7 +296,8 @@ class Survey:
                 self.total -= 1
                 self.result.lacking.append(str(error))
                 continue
-            yield Question(name, arms[cell.arm], self._records[name].provenance, weights, names)
+            provenance = self._records[name].provenance
+            yield Question(name, arms[cell.arm], provenance, weights, names, self.study.data.normalisation)
 
     def keep(self, question: Question, given: Answer) -> None:
         """Writes what a network said."""

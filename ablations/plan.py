@@ -16,9 +16,11 @@ from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import ArmEntry, Command, LookPlan, Study, StudyCell
 from ablations.store import Store
+from ablations.units import counted
 from cnnkit.cost import cost
-from cnnkit.data import CLASSES, Data
+from cnnkit.description import DataDescription
 from cnnkit.errors import UserError
+from cnnkit.images import Data
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ModuleSpec, one_sentence
 
@@ -100,9 +102,9 @@ class Plan:
         return replace(self, cells=mine, others=[planned for planned in self.cells if planned.cell.key not in keys])
 
 
-def changes(protocol: Protocol) -> dict[str, Any]:
-    """The fields in which a protocol differs from the one of its name, as `spec.image_size`, say, and its value."""
-    original = PROTOCOLS[protocol.name].model_dump(mode="json")
+def changes(protocol: Protocol, data: DataDescription) -> dict[str, Any]:
+    """The fields in which a protocol differs from the one of its name on such data, as `spec.image_size`, say, and its value."""
+    original = PROTOCOLS[protocol.name].fitted(data).model_dump(mode="json")
     return {
         f"{part}.{field}": value
         for part, fields in protocol.model_dump(mode="json").items()
@@ -132,7 +134,8 @@ def make_plan(
         seeds; then the manifest lists the cells of the first, and grows with each.
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
-    arms = arms_for(grid, grid_name, protocol)
+    protocol = fitted(protocol, data.about)
+    arms = arms_for(grid, grid_name, protocol, data.about)
     for i, arm in enumerate(arms):
         chosen = (tuned or {}).get(arm.name)
         if chosen:
@@ -142,7 +145,7 @@ def make_plan(
     cells = [
         PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=split, seed=seed)) for seed in seeds for arm in arms
     ]
-    changed = changes(protocol)
+    changed = changes(protocol, data.about)
     name = f"{folder_name(grid_name)}-{protocol.name}"
     told_apart = {
         **changed,
@@ -162,7 +165,7 @@ def make_plan(
         question=(grid.__doc__ or "").strip().splitlines()[0],
         protocol=protocol.name,
         protocol_changes=changed,
-        arms=[entry_of(arm, baseline, split) for arm in arms],
+        arms=[entry_of(arm, baseline, split, data.about) for arm in arms],
         seeds=len(seeds),
         cells=listed(cells if looks is None else [p for p in cells if p.cell.seed < looks.seeds[0]]),
         data=used.description,
@@ -184,7 +187,7 @@ def folder_name(grid_name: str) -> str:
     return re.sub("[^A-Za-z0-9._-]+", "-", letters).strip("-._")[:LONGEST_FOLDER_NAME] or "grid"
 
 
-def entry_of(arm: Arm, baseline: Arm, split: SplitSizes) -> ArmEntry:
+def entry_of(arm: Arm, baseline: Arm, split: SplitSizes, data: DataDescription) -> ArmEntry:
     """What a manifest keeps of an arm."""
     return ArmEntry(
         name=arm.name,
@@ -195,12 +198,20 @@ def entry_of(arm: Arm, baseline: Arm, split: SplitSizes) -> ArmEntry:
         recipe=arm.recipe.model_dump(mode="json"),
         epochs=arm.recipe.epochs,
         passes=split.passes(arm.recipe.epochs),
-        costs=cost(arm.spec),
+        costs=cost(arm.spec, original_size=data.image_size),
     )
 
 
-def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
-    """The arms of `grid` under `protocol`, networks of the user's own tried to see that they can be trained.
+def fitted(protocol: Protocol, data: DataDescription) -> Protocol:
+    """As `Protocol.fitted`. Raises: UserError: the network cannot be built so."""
+    try:
+        return protocol.fitted(data)
+    except ValidationError as error:
+        raise UserError(f"{protocol.name} on {data.name}: {one_sentence(error)}") from error
+
+
+def arms_for(grid: Grid, grid_name: str, protocol: Protocol, data: DataDescription) -> list[Arm]:
+    """The arms of `grid` under `protocol` on such data, networks of the user's own tried to see that they can be trained.
 
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
@@ -213,13 +224,15 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol) -> list[Arm]:
     except ValueError as error:
         raise UserError(f"grid {grid_name}: {error}") from error
     for arm in arms:
-        if arm.spec.num_classes != len(CLASSES):
+        if arm.spec.num_classes != len(data.classes):
             raise UserError(
-                f"arm {arm.name!r}: CIFAR-10 has {len(CLASSES)} classes, the network num_classes={arm.spec.num_classes}"
+                f"arm {arm.name!r}: {data.name} has {len(data.classes)} classes, the network "
+                f"num_classes={arm.spec.num_classes}"
             )
-        if arm.spec.in_channels != 3:
+        if arm.spec.in_channels != data.channels:
             raise UserError(
-                f"arm {arm.name!r}: the images have 3 channels, the network in_channels={arm.spec.in_channels}"
+                f"arm {arm.name!r}: the images have {counted(data.channels, 'channel')}, the network "
+                f"in_channels={arm.spec.in_channels}"
             )
     # The default needs no check, and so no import of timm, which takes longer than the rest of a dry run.
     for optimizer in {arm.recipe.optimizer for arm in arms} - {Recipe().optimizer}:

@@ -6,19 +6,20 @@ from typing import Any
 from pydantic import PositiveInt
 
 from ablations.arm import Arm
+from cnnkit.description import DataDescription
 from cnnkit.recipe import Recipe
 from cnnkit.spec import BASELINE, ConvNetSpec, Spec
 
 
 class Split(Spec):
-    """How many images of each set are used, stratified; None uses all, and so does a number above what there is."""
+    """How many images of each set are used, of each class its share; None uses all, and so does a number above what there is."""
 
     train: PositiveInt | None = None
-    """Training images, a multiple of the number of classes."""
+    """Training images, at least one of each class."""
     validation: PositiveInt | None = None
-    """Validation images, a multiple of the number of classes."""
+    """Validation images, at least one of each class."""
     test: PositiveInt | None = None
-    """Test images, a multiple of the number of classes."""
+    """Test images, at least one of each class."""
 
 
 class Protocol(Spec):
@@ -43,6 +44,26 @@ class Protocol(Spec):
         Raises: ValidationError: a field does not exist, or a value does not suit it.
         """
         return self.vary(spec=self.spec.vary(**spec), recipe=self.recipe.vary(**recipe), split=self.split.vary(**split))
+
+    def fitted(self, data: DataDescription) -> "Protocol":
+        """The protocol on such data: classes and channels of the network are the data's unless others were given, and numbers of
+        images that the protocol sets by itself are at least as many as there are classes.
+
+        Raises: ValidationError: the network cannot be built so.
+        """
+        own = PROTOCOLS.get(self.name, self)
+        follow = {"num_classes": len(data.classes), "in_channels": data.channels}
+        spec = {
+            field: value
+            for field, value in follow.items()
+            if getattr(self.spec, field) == getattr(own.spec, field) != value
+        }
+        split = {
+            part: max(count, len(data.classes))
+            for part, count in self.split.model_dump().items()
+            if count is not None and count == getattr(own.split, part)
+        }
+        return self.changed(spec=spec, split=split)
 
     def baseline(self) -> Arm:
         """The arm that the others are compared with."""

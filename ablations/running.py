@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +18,19 @@ from rich.console import Console
 
 from ablations import files
 from ablations.cli import known
-from ablations.display import display_for
+from ablations.display import display_for, reading_shown
 from ablations.grid_files import OwnGrid, grid_of, is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
 from ablations.looks import Rule, needed_cells
-from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, make_plan, tuning_plan
+from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, fitted, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.resources import Machine, gpu_is_visible
 from ablations.store import Store
-from cnnkit.data import Data, load
+from cnnkit.data import find, is_documented
+from cnnkit.description import AS_THEY_ARE, DataOptions
 from cnnkit.errors import UserError
+from cnnkit.images import Data
+from cnnkit.readers.found import known_data, silent
 from cnnkit.search_paths import add_search_paths
 
 if TYPE_CHECKING:
@@ -206,6 +209,8 @@ def prepare_study(
     protocol: str | Protocol | None = None,
     *,
     data: str | Path | Data = "auto",
+    options: DataOptions = AS_THEY_ARE,
+    groups: Mapping[str, Sequence[str]] | None = None,
     results: str | Path = "results",
     settings: Settings | None = None,
     out: Console | None = None,
@@ -213,8 +218,10 @@ def prepare_study(
     """A study that can be described, and run.
 
     Args: grid: a grid's name, a YAML or Python file, or a function from the baseline arm to a list of arms. protocol: its name,
-        or one that was varied; None is `documented` where a GPU is visible, else `quick`. data: a folder, `sample`, `auto`,
-        or data that are loaded already. results: a new or an empty folder, or one that holds results of the same data.
+        or one that was varied; None is `documented` where a GPU is visible and the data are the documented study's, else
+        `quick`. data: what `cnnkit.data.find` takes, or data that are loaded already. options: how images are read and stored.
+        groups: classes that are also looked at together, by the group's name, in the place of those that the data name.
+        results: a new or an empty folder, or one that holds results of the same data.
         out: where it is said whose code a YAML grid calls, before it is called.
     Raises: UserError: what is wrong, in one sentence.
     """
@@ -224,7 +231,8 @@ def prepare_study(
     if settings.most_seeds > MOST_SEEDS:
         raise UserError(f"--seeds {settings.most_seeds}: at most {MOST_SEEDS:,} seeds")
     if protocol is None:
-        protocol = "documented" if gpu_is_visible() else "quick"
+        documented = gpu_is_visible() and (data.about.is_documented if isinstance(data, Data) else is_documented(data))
+        protocol = "documented" if documented else "quick"
     if isinstance(protocol, str):
         protocol = PROTOCOLS[known("protocol", protocol, list(PROTOCOLS))]
     paths = search_paths(grid)
@@ -233,15 +241,28 @@ def prepare_study(
     if out is not None and isinstance(function, OwnGrid):
         for factory in function.code:
             out.print(f"{grid} calls {factory}", markup=False, soft_wrap=True)
-    arms_for(function, name, protocol)  # what cannot be built is refused before anything is loaded or written
-    if not isinstance(data, Data):
-        data = load(data)
+    if isinstance(data, Data):
+        found = known_data(data)
+    else:
+        options = options.model_copy(update={"channels": options.channels or _channels(protocol)})
+        found = find(data, options=options, image_size=protocol.spec.image_size)
+    if groups:
+        found = found.grouped(groups)
+    # What cannot be built is refused before images are read, or anything is written.
+    arms_for(function, name, fitted(protocol, found.about), found.about)
+    data = found.read(silent if out is None else reading_shown(out))
     store = None
     if not settings.dry_run:
         store = Store.open(Path(results), data=data.fingerprint, data_description=data.describe())
     elif _is_begun(Path(results)):
         store = Store.reading(Path(results), data=data.fingerprint, data_description=data.describe())
     return PreparedStudy(function, name, protocol, data, settings, paths, store, Machine.this())
+
+
+def _channels(protocol: Protocol) -> int | None:
+    """Channels of the network where they were given; None where they follow the data."""
+    own = PROTOCOLS[protocol.name].spec.in_channels if protocol.name in PROTOCOLS else 3
+    return protocol.spec.in_channels if protocol.spec.in_channels != own else None
 
 
 def _is_begun(results: Path) -> bool:
@@ -265,6 +286,7 @@ def run_study(
     protocol: str | Protocol | None = None,
     *,
     data: str | Path | Data = "auto",
+    options: DataOptions = AS_THEY_ARE,
     results: str | Path = "results",
     settings: Settings | None = None,
     measures: Measures | None = None,
@@ -277,7 +299,7 @@ def run_study(
     Raises: UserError: what is wrong, in one sentence.
     """
     out = Console(highlight=False, force_jupyter=False)
-    prepared = prepare_study(grid, protocol, data=data, results=results, settings=settings, out=out)
+    prepared = prepare_study(grid, protocol, data=data, options=options, results=results, settings=settings, out=out)
     outcome = prepared.run(out)
     if measures is not None and not outcome.interrupted:
         prepared.measure(outcome, measures, out)

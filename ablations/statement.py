@@ -13,7 +13,6 @@ from ablations.units import counted, duration, size
 from cnnkit.cost import cost
 
 START_SECONDS = 20  # Ray and the first workers
-LOGIT_BYTES = 48  # of one image in a record: 10 logits and a label
 
 # Multiply-adds a second and thread on CPU cores with native bf16, measured with this software at 64 and 224
 # pixels; a guess for other machines, and replaced by the pace of finished cells as soon as there are some.
@@ -62,9 +61,10 @@ def expected_seconds(plan: Plan, machine: Machine, cpu: CpuPlan, known: Pace) ->
 
 
 def expected_bytes(cells: list[PlannedCell]) -> int:
-    """Disk that the records of `cells` take: weights and logits."""
+    """Disk that the records of `cells` take: weights, logits and labels."""
     return sum(
-        4 * cost(planned.arm.spec).parameters + LOGIT_BYTES * (planned.cell.split.validation + planned.cell.split.test)
+        4 * cost(planned.arm.spec).parameters
+        + (4 * planned.arm.spec.num_classes + 8) * (planned.cell.split.validation + planned.cell.split.test)
         for planned in cells
     )
 
@@ -98,8 +98,9 @@ def statement(
         ),
         (
             "protocol",
-            f"{study.protocol} ({why_protocol}): {spec.image_size} pixels, {counted(recipe.epochs, 'epoch')}, batch "
-            f"{recipe.batch_size}, {recipe.precision}{'; changed: ' + changed[2:] if changed else ''}",
+            f"{study.data.recipe_name(study.protocol)} ({why_protocol}): {spec.image_size} pixels, "
+            f"{counted(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {recipe.precision}"
+            f"{'; changed: ' + changed[2:] if changed else ''}{_without_colour(plan)}",
         ),
         ("data", study.data.text + ("" if plan.data.source == "sample" else f", from {plan.data.path}")),
         *_warnings(plan, machine),
@@ -110,6 +111,12 @@ def statement(
         ("results", f"{plan.store.root if plan.store else 'a new folder'}, study {study.name}"),
         ("Ctrl-C", "is safe: the same command goes on where it stopped"),
     ]
+
+
+def _without_colour(plan: Plan) -> str:
+    """What of the augmentation the images are not changed by."""
+    jittered = any(arm.recipe.augmentation.saturation for arm in plan.arms)
+    return "; saturation changes nothing in images without colour" if jittered and plan.data.about.channels != 3 else ""
 
 
 def _cells(plan: Plan, of_shard: str) -> str:
@@ -152,7 +159,7 @@ def table_of_arms(plan: Plan) -> RenderableType:
     for arm in plan.arms:
         cells = [planned for planned in plan.cells if planned.arm.name == arm.name]
         finished = sum(plan.is_finished(planned) for planned in cells)
-        costs = cost(arm.spec)
+        costs = cost(arm.spec, original_size=plan.data.about.image_size)
         rows.append(
             [
                 printable(arm.name) + (" (baseline)" if arm.is_baseline else ""),

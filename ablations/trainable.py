@@ -10,7 +10,7 @@ from ablations.job import Advance, Failed, Job, News
 from ablations.plan import PlannedCell
 from ablations.record import CellResult
 from ablations.session import tune
-from cnnkit.data import Data
+from cnnkit.images import Data
 
 SLICE_SECONDS = 1.0
 """How long a trial trains between two reports; a stop waits no longer than that."""

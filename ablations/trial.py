@@ -13,8 +13,8 @@ import torch
 
 from ablations.job import Advance, BeganAnew, Checkpoint, Job, News, Placement
 from ablations.record import CellResult, Provenance
-from cnnkit.data import Data
 from cnnkit.evaluate import calibration_error, per_class
+from cnnkit.images import Data
 from cnnkit.model import build
 from cnnkit.train import BadCheckpoint, Training
 from cnnkit.weights import to_bytes

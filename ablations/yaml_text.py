@@ -34,14 +34,19 @@ def read_yaml(file: Path) -> Any:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     if len(text) > LARGEST_FILE:
         raise UserError(f"{file} has more than {LARGEST_FILE:,} bytes, too many for a grid; write it in Python")
+    return values_of(text, str(file))
+
+
+def values_of(text: str | bytes, where: str) -> Any:
+    """What YAML says, as `read_yaml`. `where`: what the sentence about an error calls it."""
     try:
         root = yaml.compose(text, _Loader)
         return None if root is None else _Values().of(root, depth=1)
     except _Refused as error:
-        raise UserError(f"{file}{_line(error)}: {error.problem}") from error
+        raise UserError(f"{where}{_line(error)}: {error.problem}") from error
     except (yaml.YAMLError, UnicodeError, ValueError) as error:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or brief(error)
-        raise UserError(f"{file}{_line(error)}: not readable as YAML ({problem})") from error
+        raise UserError(f"{where}{_line(error)}: not readable as YAML ({problem})") from error
 
 
 class _Refused(yaml.MarkedYAMLError):

@@ -16,8 +16,8 @@ from analysis import attention, measured, reliance
 from analysis.looking import look
 from analysis.measured import Found
 from analysis.stimuli import Stimuli, read_stimuli
-from cnnkit.data import Data
 from cnnkit.errors import UserError
+from cnnkit.images import Data
 
 
 @dataclass(frozen=True)

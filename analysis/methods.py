@@ -12,18 +12,13 @@ from ablations.text import quoted
 from ablations.units import counted, duration
 from analysis.outcomes import Outcomes, StudiedArm, in_words
 from analysis.sequential import UNLIKELY
+from cnnkit.description import KRIZHEVSKY, DataDescription
 from cnnkit.recipe import Augmentation, Recipe
 from cnnkit.spec import ConvNetSpec, Spec
 
 SpecT = TypeVar("SpecT", bound=Spec)
 
-BIBTEX = r"""@techreport{krizhevsky2009learning,
-  author      = {Alex Krizhevsky},
-  title       = {Learning Multiple Layers of Features from Tiny Images},
-  institution = {University of Toronto},
-  year        = {2009}
-}
-@article{holm1979simple,
+BIBTEX = r"""@article{holm1979simple,
   author  = {Sture Holm},
   title   = {A Simple Sequentially Rejective Multiple Test Procedure},
   journal = {Scandinavian Journal of Statistics},
@@ -96,10 +91,14 @@ BIBTEX = r"""@techreport{krizhevsky2009learning,
 """
 
 
+ENTRY = re.compile(r"(@\w+\{(\w+),.*?\n\}\n)", re.DOTALL)
+"""An entry of a bibliography, and its key."""
+
+
 def references(outcomes: Outcomes, *, margin: float) -> str:
     """The entries of `BIBTEX` that the paragraph cites."""
-    text = paragraph(outcomes, margin=margin)
-    entries = re.findall(r"(@\w+\{(\w+),.*?\n\}\n)", BIBTEX, re.DOTALL)
+    text, data = paragraph(outcomes, margin=margin), outcomes.study.data
+    entries = ENTRY.findall(("" if data is None else _citation(data)) + BIBTEX)
     return "".join(entry for entry, key in entries if key in text)
 
 
@@ -126,17 +125,30 @@ def _data(outcomes: Outcomes) -> str:
     if data is None or split is None:
         return f"Accuracies are those on {counted(len(outcomes.labels), 'test image')}."
     name = {
-        "full": f"{data.name}{_source(data.name)}",
-        "sample": f"a stratified sample of {data.name}{_source(data.name)}, not the full data set",
-    }.get(data.source, f"images in {data.name}'s classes{_source(data.name)}")
+        "full": f"{data.name}{_source(data)}",
+        "sample": f"a stratified sample of {data.name}{_source(data)}, not the full data set",
+    }.get(data.source, f"images in {data.name}'s classes{_source(data)}")
+    images = f"{split.train:,} training, {split.validation:,} validation and {split.test:,} test images"
+    if data.is_documented:
+        return (
+            f"We used {name}: {images}, stratified by class and assigned by a hash of their pixels (fingerprint "
+            f"{data.fingerprint})."
+        )
     return (
-        f"We used {name}: {split.train:,} training, {split.validation:,} validation and {split.test:,} test images, "
-        f"stratified by class and assigned by a hash of their pixels (fingerprint {data.fingerprint})."
+        f"We used {name}: {images} of {len(data.classes):,} classes, stored at {data.image_size}x{data.image_size} pixels and "
+        f"normalised by the training images' means and standard deviations; subsets, and parts that the data set does not come "
+        f"with, were stratified by class and assigned by a hash of the images' content (fingerprint {data.fingerprint})."
     )
 
 
-def _source(data: str) -> str:
-    return " [krizhevsky2009learning]" if data == "CIFAR-10" else ""
+def _source(data: DataDescription) -> str:
+    entry = ENTRY.match(_citation(data))
+    return f" [{entry[2]}]" if entry else ""
+
+
+def _citation(data: DataDescription) -> str:
+    """Manifests of before do not say it."""
+    return KRIZHEVSKY if data.is_documented else data.citation
 
 
 def _training(outcomes: Outcomes) -> str:

@@ -358,7 +358,8 @@ def _lacks(study: Study) -> str:
 
 
 def _protocol(study: Study) -> str:
-    return study.protocol + (f" with {in_words(study.protocol_changes)}" if study.protocol_changes else "")
+    name = study.data.recipe_name(study.protocol)
+    return name + (f" with {in_words(study.protocol_changes)}" if study.protocol_changes else "")
 
 
 def _of_store(store: Store, manifest: Study, description: Description) -> dict[str, Any]:

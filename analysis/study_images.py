@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from ablations.record import Command
 from analysis.outcomes import Outcomes
 from analysis.thumbnails import TestImages
-from cnnkit.data import Data, load
+from cnnkit.data import load
 from cnnkit.errors import UserError
+from cnnkit.images import Data
 
 
 def find_images(outcomes: Outcomes, folder: str | None = None) -> TestImages | str:
@@ -21,7 +22,7 @@ def find_images(outcomes: Outcomes, folder: str | None = None) -> TestImages | s
     usual = "sample" if about.data.source == "sample" else "auto"
     for path in [folder] if folder else dict.fromkeys([*_named(about.commands), usual]):
         try:
-            data = load(path, download=False)
+            data = load(path, options=about.data.options, download=False)
         except UserError:
             if folder:
                 raise

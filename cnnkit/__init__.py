@@ -12,7 +12,8 @@ from cnnkit.recipe import NO_AUGMENTATION, Augmentation, Recipe
 from cnnkit.spec import BASELINE, ConvNetSpec
 
 if TYPE_CHECKING:
-    from cnnkit.data import Data, load
+    from cnnkit.data import load
+    from cnnkit.images import Data
     from cnnkit.model import ConvNet, build
     from cnnkit.train import Fit, fit
 
@@ -23,7 +24,7 @@ __all__ = [
 
 _LAZY = {
     "ConvNet": "cnnkit.model",
-    "Data": "cnnkit.data",
+    "Data": "cnnkit.images",
     "Fit": "cnnkit.train",
     "build": "cnnkit.model",
     "fit": "cnnkit.train",

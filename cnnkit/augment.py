@@ -12,11 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from cnnkit.description import CIFAR10_NORMALISATION, Normalisation
 from cnnkit.recipe import Augmentation
 
-# Means and standard deviations of the CIFAR-10 training set's channels, for pixels in [0, 1].
-MEAN = (0.4914, 0.4822, 0.4465)
-STD = (0.2470, 0.2435, 0.2616)
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as in PIL and torchvision
 
 PARAMETERS = 5  # flip, rotation, brightness, contrast, saturation
@@ -24,7 +22,7 @@ PARAMETERS = 5  # flip, rotation, brightness, contrast, saturation
 
 @functools.cache
 def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """(1, 3, 1, 1); made once a device, since each copy from the host would hold a GPU up."""
+    """(1, channels, 1, 1); made once a device, since each copy from the host would hold a GPU up."""
     return torch.tensor(values, device=device)[None, :, None, None]
 
 
@@ -38,21 +36,29 @@ def draw(count: int, generator: torch.Generator) -> Float[Tensor, "count 5"]:
 def augment(
     images: Float[Tensor, "b c h w"], uniforms: Float[Tensor, "b 5"], augmentation: Augmentation
 ) -> Float[Tensor, "b c h w"]:
-    """Images in [0, 1], changed as `augmentation` says with each image's own parameters."""
+    """Images in [0, 1], changed as `augmentation` says with each image's own parameters.
+
+    Saturation is of colour, and changes nothing in images that have not three channels.
+    """
     flip, rotation, *jitter = uniforms.unbind(1)
     x = _flip_and_rotate(images, flip < augmentation.flip, (2 * rotation - 1) * augmentation.rotation, augmentation)
     strengths = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     factors = [(1 + (2 * u - 1) * strength)[:, None, None, None] for u, strength in zip(jitter, strengths, strict=True)]
-    grey_weights = _per_channel(GREY, x.device)
     if augmentation.brightness:
         x = (x * factors[0]).clamp(0, 1)
     if augmentation.contrast:
-        mean = (x * grey_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+        mean = _grey(x).mean((2, 3), keepdim=True)
         x = torch.lerp(mean.expand_as(x), x, factors[1]).clamp(0, 1)
-    if augmentation.saturation:
-        grey = (x * grey_weights).sum(1, keepdim=True)
-        x = torch.lerp(grey.expand_as(x), x, factors[2]).clamp(0, 1)
+    if augmentation.saturation and x.shape[1] == len(GREY):
+        x = torch.lerp(_grey(x).expand_as(x), x, factors[2]).clamp(0, 1)
     return x
+
+
+def _grey(x: Tensor) -> Tensor:
+    """(b, 1, h, w): the luma of colour images, the mean of other channels."""
+    return (
+        (x * _per_channel(GREY, x.device)).sum(1, keepdim=True) if x.shape[1] == len(GREY) else x.mean(1, keepdim=True)
+    )
 
 
 def _flip_and_rotate(x: Tensor, flip: Tensor, degrees: Tensor, augmentation: Augmentation) -> Tensor:
@@ -72,9 +78,12 @@ def to_unit(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
-def to_input(images: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c size size"]:
+def to_input(
+    images: Float[Tensor, "b c h w"], size: int, normalisation: Normalisation = CIFAR10_NORMALISATION
+) -> Float[Tensor, "b c size size"]:
     """Images in [0, 1] to network inputs: normalised, then scaled (bilinear; antialiased where that shrinks them)."""
-    x = (images - _per_channel(MEAN, images.device)) / _per_channel(STD, images.device)
+    device = images.device
+    x = (images - _per_channel(normalisation.mean, device)) / _per_channel(normalisation.std, device)
     if x.shape[-1] == size:
         return x
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=size < x.shape[-1])

@@ -7,6 +7,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor, nn
 
 from cnnkit.augment import to_input, to_unit
+from cnnkit.description import CIFAR10_NORMALISATION, Normalisation
 from cnnkit.metrics import PerClass
 
 BATCH_SIZE = 250  # fixed, so that a cell's logits never depend on memory or machine settings
@@ -18,21 +19,25 @@ def predict(
     images: UInt8[Tensor, "n c h w"],
     image_size: int,
     *,
+    normalisation: Normalisation = CIFAR10_NORMALISATION,
     autocast: torch.dtype | None = None,
     memory_format: torch.memory_format = torch.channels_last,
     batch_size: int = BATCH_SIZE,
 ) -> Float[Tensor, "n classes"]:
     """Logits in fp32 on the CPU, the model in evaluation mode.
 
-    Args: image_size: height and width that the model takes, in pixels. autocast: the arithmetic's type; None is fp32.
+    Args: images: on the model's device, or moved there a batch at a time. image_size: height and width that the model takes, in
+        pixels. normalisation: of the images, as the model was trained. autocast: the arithmetic's type; None is fp32.
         memory_format: of the images, as the network was trained.
     """
     was_training = model.training
     model.eval()
+    device = next((parameter.device for parameter in model.parameters()), images.device)
     outputs = []
     for batch in torch.split(images, batch_size):
-        inputs = to_input(to_unit(batch), image_size).contiguous(memory_format=memory_format)
-        with torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None):
+        batch = batch.to(device, non_blocking=True)
+        inputs = to_input(to_unit(batch), image_size, normalisation).contiguous(memory_format=memory_format)
+        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             outputs.append(model(inputs).float())
     model.train(was_training)
     return torch.cat(outputs).cpu()

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
+from cnnkit.errors import UserError
+
 Arrays = dict[str, np.ndarray]
 VERSION = 2
 """Raised by hand when what is computed from the same files changes."""
@@ -41,6 +43,13 @@ def cached(files: Sequence[Path], compute: Callable[[], Arrays]) -> Arrays:
     if np.array_equal(_stamp(files), stamp):  # else they changed while they were read
         _write(cache, {"stamp": stamp, **arrays})
     return arrays
+
+
+def readable(file: Path) -> Path:
+    """The file. Raises: UserError: it is none: a folder, a pipe, a link to nothing."""
+    if not file.is_file():
+        raise UserError(f"{file} is not a readable file; download it again")
+    return file
 
 
 def _stamp(files: Sequence[Path]) -> np.ndarray:

@@ -4,19 +4,19 @@ Training, evaluation, going on from a saved state and keeping the weights are th
 """
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from cnnkit.data import Data, ImageSet
+from cnnkit.description import DataDescription, Normalisation
 from cnnkit.errors import UserError
+from cnnkit.images import Data, ImageSet
 from cnnkit.module import foreign_code
 from cnnkit.own import BATCH, build_module, cannot_take, check_logits, noise
 from cnnkit.recipe import Recipe
 from cnnkit.seeds import seeded
-from cnnkit.spec import ModuleSpec
+from cnnkit.spec import ConvNetSpec, ModuleSpec
 from cnnkit.train import BadCheckpoint, Diverged, Fit, Training
 from cnnkit.weights import from_bytes, to_bytes
 
@@ -96,4 +96,18 @@ def _images(spec: ModuleSpec) -> Data:
     parts = [
         ImageSet(random.integers(0, 256, shape, dtype=np.uint8), np.arange(BATCH) % spec.num_classes) for _ in range(3)
     ]
-    return Data(parts[0], parts[1], parts[2], 0, "noise", "other", Path())
+    return Data(parts[0], parts[1], parts[2], noise_description(spec, shape[-1]))
+
+
+def noise_description(spec: ConvNetSpec | ModuleSpec, size: int) -> DataDescription:
+    """Of uniform noise that a network takes. `size`: height and width of the images, in pixels."""
+    channels = spec.in_channels
+    return DataDescription(
+        name="noise",
+        fingerprint="noise",
+        source="full",
+        classes=tuple(map(str, range(spec.num_classes))),
+        image_size=size,
+        channels=channels,
+        normalisation=Normalisation(mean=(0.5,) * channels, std=(0.29,) * channels),
+    )

@@ -23,10 +23,11 @@ from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
 from cnnkit.augment import augment, draw, to_input, to_unit
-from cnnkit.data import Data
+from cnnkit.description import Normalisation
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict, top1
 from cnnkit.graphs import Graphed
+from cnnkit.images import Data, ImageSet
 from cnnkit.memory_format import FORMATS, MemoryFormat, suitable
 from cnnkit.metrics import Epoch
 from cnnkit.model import ConvNet
@@ -34,6 +35,8 @@ from cnnkit.recipe import Precision, Recipe
 from cnnkit.seeds import derive, generator, python_and_numpy_seeded
 
 AUTOCAST: dict[Precision, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+IMAGES_PROPORTION = 0.4
+"""Of a GPU's free memory, what images of a mapped file may fill."""
 FUSED = frozenset({"adam", "adamw", "sgd", "momentum"})  # timm's names of the optimizers that torch runs fused
 
 
@@ -112,8 +115,10 @@ class Fit:
 class Training:
     """A run, an update at a time. `fit` is the short way.
 
-    Args: image_size: height and width of the network's input, in pixels. cuda_graphs: on a GPU, launch an update's
-        kernels together (`cnnkit.graphs`); the numbers are the same.
+    Images that lie in a mapped file stay there unless the device has room for them, and are fetched a batch at a time.
+
+    Args: image_size: height and width of the network's input, in pixels. normalisation: of the images, by default the data's
+        own. cuda_graphs: on a GPU, launch an update's kernels together (`cnnkit.graphs`); the numbers are the same.
     Raises: UserError: timm knows no such optimizer; no parameter requires a gradient.
     """
 
@@ -126,25 +131,27 @@ class Training:
         image_size: int,
         seed: int,
         device: torch.device | str = "cpu",
+        normalisation: Normalisation | None = None,
         cuda_graphs: bool = False,
     ) -> None:
         configure_arithmetic()
         self.device = torch.device(device)
         self.precision = realised_precision(recipe.precision, self.device)
         self.recipe, self.data, self.image_size, self.seed = recipe, data, image_size, seed
-        self.images = _on(self.device, data.train.images)
+        self.normalisation = normalisation or data.about.normalisation
+        self.images = _Batches(data.train, self.device)
         self.labels = _on(self.device, data.train.labels)
-        self.validation_images = _on(self.device, data.validation.images)
+        self.validation_images = self._placed(data.validation)
         self.is_ours = type(model) is ConvNet
         model = model.to(self.device)
-        two_images = to_input(to_unit(self.images[:2]), image_size)
+        two_images = self._inputs(self.images(torch.arange(min(2, len(data.train)))))
         self.memory_format: MemoryFormat = "channels_last" if self.is_ours else suitable(model, two_images)
         self.model = model.to(memory_format=FORMATS[self.memory_format])
         self.batches = _batches(len(data.train), recipe.batch_size)
         self.optimizer = _optimizer(self.model, recipe)
         self.scheduler = _scheduler(self.optimizer, recipe, len(self.batches))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        graphed = cuda_graphs and self.device.type == "cuda"
+        graphed = cuda_graphs and self.device.type == "cuda" and self.images.are_on_the_device
         self._graphed = Graphed(self._passes, self.model, full_batch=recipe.batch_size) if graphed else None
         self.curve: list[Epoch] = []
         self._validation_logits: np.ndarray | None = None
@@ -212,7 +219,7 @@ class Training:
 
     def _passes(self, model: nn.Module, chosen: Tensor, uniforms: Tensor) -> Tensor:
         """Forward and backward pass of an update; returns the batch's loss and leaves the gradients in `model`."""
-        inputs = to_input(augment(to_unit(self.images[chosen]), uniforms, self.recipe.augmentation), self.image_size)
+        inputs = self._inputs(self.images(chosen), uniforms)
         inputs = inputs.contiguous(memory_format=FORMATS[self.memory_format])
         autocast = AUTOCAST[self.precision]
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
@@ -222,12 +229,25 @@ class Training:
         self.scaler.scale(loss).backward()
         return loss.detach()
 
+    def _inputs(self, images: Tensor, uniforms: Tensor | None = None) -> Tensor:
+        """Stored images as they enter the network, augmented where random numbers are given."""
+        units = to_unit(images)
+        if uniforms is not None:
+            units = augment(units, uniforms, self.recipe.augmentation)
+        return to_input(units, self.image_size, self.normalisation)
+
+    def _placed(self, images: ImageSet) -> Tensor:
+        """All images of a set: on the device, but for those of a mapped file that is too large for it."""
+        fits = self.device.type == "cpu" or not images.is_mapped or _has_room(self.device, images.nbytes)
+        return _on(self.device if fits else torch.device("cpu"), images.images)
+
     def predict(self, images: Tensor) -> np.ndarray:
-        """Logits of images that lie on the device, in the run's own arithmetic."""
+        """Logits of (n, channels, height, width) bytes, on the device or not, in the run's own arithmetic."""
         return predict(
             self.model,
             images,
             self.image_size,
+            normalisation=self.normalisation,
             autocast=AUTOCAST[self.precision],
             memory_format=FORMATS[self.memory_format],
         ).numpy()
@@ -252,7 +272,7 @@ class Training:
             self._validation_logits = self._validate(self.recipe.epochs)
         started = time.monotonic()
         with self._generators("test"):
-            test_logits = self.predict(_on(self.device, self.data.test.images))
+            test_logits = self.predict(self._placed(self.data.test))
         _finite(test_logits, self.recipe.epochs, "test")
         return Fit(
             curve=self.curve,
@@ -328,6 +348,7 @@ def fit(
     image_size: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    normalisation: Normalisation | None = None,
     cuda_graphs: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Fit:
@@ -335,7 +356,10 @@ def fit(
 
     Raises: Diverged: the loss or a logit is not finite. UserError: an unknown optimizer; nothing to train.
     """
-    training = Training(model, recipe, data, image_size=image_size, seed=seed, device=device, cuda_graphs=cuda_graphs)
+    training = Training(
+        model, recipe, data, image_size=image_size, seed=seed, device=device, normalisation=normalisation,
+        cuda_graphs=cuda_graphs,
+    )  # fmt: skip
     for progress in training.run():
         if on_progress is not None:
             on_progress(progress)
@@ -350,6 +374,33 @@ def _finite(logits: np.ndarray, epoch: int, which: str) -> np.ndarray:
     if not np.isfinite(logits).all():
         raise Diverged(epoch, f"logits of the {which} images")
     return logits
+
+
+class _Batches:
+    """The training images where they lie: on the device, or, of a mapped file that is too large for it, in the file."""
+
+    def __init__(self, images: ImageSet, device: torch.device) -> None:
+        self.device = device
+        self.are_on_the_device = device.type == "cpu" or not images.is_mapped or _has_room(device, images.nbytes)
+        self.rows: Tensor | None = None
+        if images.is_mapped and (device.type == "cpu" or not self.are_on_the_device):
+            self.images = _on(torch.device("cpu"), images.pixels)
+            self.rows = None if images.rows is None else torch.from_numpy(images.rows)
+        else:
+            self.images = _on(device, images.images)
+
+    def __call__(self, chosen: Tensor) -> Tensor:
+        """(b, channels, height, width) uint8 on the device. Args: chosen: positions in the set, (b,) int64."""
+        chosen = chosen.to(self.device) if self.are_on_the_device else chosen.cpu()
+        if self.rows is not None:
+            chosen = self.rows[chosen]
+        return self.images[chosen].to(self.device)
+
+
+def _has_room(device: torch.device, wanted: int) -> bool:
+    """Whether images of so many bytes leave most of a GPU's free memory to the network."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return wanted < IMAGES_PROPORTION * free
 
 
 def _on(device: torch.device, array: np.ndarray) -> Tensor:

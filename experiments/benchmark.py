@@ -61,8 +61,8 @@ def usual_rate(image_size: int, batches: int) -> float:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from cnnkit.augment import MEAN, STD
     from cnnkit.data import load
+    from cnnkit.description import CIFAR10_NORMALISATION
 
     data = load("sample").train
     change = transforms.Compose(
@@ -72,7 +72,7 @@ def usual_rate(image_size: int, batches: int) -> float:
             transforms.RandomRotation(10),
             transforms.ColorJitter(0.2, 0.2, 0.2),
             transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
+            transforms.Normalize(CIFAR10_NORMALISATION.mean, CIFAR10_NORMALISATION.std),
         ]
     )
 

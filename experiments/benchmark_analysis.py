@@ -60,6 +60,7 @@ def write_study(root: Path, arms: Sequence[Arm], seeds: int, images: int) -> Non
     """A results root with one study, every cell of it finished. The cells are written by processes, one a core."""
     store = Store.open(root, data=DATA, data_description="made up, for a benchmark")
     split = SplitSizes(train=8_000, validation=VALIDATION_IMAGES, test=images)
+    about = cifar10(text="made up, for a benchmark", fingerprint=DATA, source="other")
     cells = [
         (root, Cell.of(arm, data=DATA, split=split, seed=seed), arm.name, 1.5 + place / len(arms))
         for seed in range(seeds)
@@ -68,9 +69,9 @@ def write_study(root: Path, arms: Sequence[Arm], seeds: int, images: int) -> Non
     store.write_study(
         Study(
             name="benchmark", grid="hidden_width", question="How long does the analysis take?", protocol="quick",
-            arms=[entry_of(arm, arms[0], split) for arm in arms], seeds=seeds,
+            arms=[entry_of(arm, arms[0], split, about) for arm in arms], seeds=seeds,
             cells=[StudyCell(arm=cell[2], seed=cell[1].seed, key=cell[1].key) for cell in cells],
-            data=cifar10(text="made up, for a benchmark", fingerprint=DATA, source="other"), split=split,
+            data=about, split=split,
         )
     )  # fmt: skip
     with get_context("spawn").Pool() as pool:

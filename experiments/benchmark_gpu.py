@@ -156,7 +156,7 @@ class UsualImages:
     def __init__(self, images: "ImageSet", image_size: int, *, train: bool) -> None:
         from torchvision import transforms
 
-        from cnnkit.augment import MEAN, STD
+        from cnnkit.description import CIFAR10_NORMALISATION
 
         random = [
             transforms.RandomHorizontalFlip(),
@@ -169,7 +169,7 @@ class UsualImages:
                 transforms.Resize(image_size),
                 *(random if train else []),
                 transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
+                transforms.Normalize(CIFAR10_NORMALISATION.mean, CIFAR10_NORMALISATION.std),
             ]
         )
 

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     if args.list:
         describe(store, study, out)
         return 0
-    data = load(args.data)
+    data = load(args.data, options=study.data.options)
     if data.fingerprint != study.data.fingerprint:
         raise UserError(
             f"{args.study} was trained on other data ({study.data.text}), not on {data.describe()}; give --data that data"

@@ -30,6 +30,8 @@ from ablations.grids import GRIDS
 from ablations.protocols import PROTOCOLS, Protocol, Split
 from ablations.resources import gpu_is_visible
 from ablations.units import duration, seconds_of
+from ablations.yaml_text import read_yaml, values_of
+from cnnkit.description import DataOptions
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 from cnnkit.spec import ConvNetSpec
@@ -41,7 +43,11 @@ if TYPE_CHECKING:
     from ablations.running import PreparedStudy
     from ablations.study import Outcome
     from analysis.looks import PlannedLooks
-    from cnnkit.data import Data
+    from cnnkit.images import Data
+
+
+LARGEST_SIZE = 4096
+"""Pixels along a side of stored images."""
 
 
 @dataclass
@@ -51,13 +57,24 @@ class Arguments:
     grid: str
     """Which grid of arms to train: one of those listed above, or a YAML or Python file."""
     protocol: str
-    """documented, quick or smoke (described above); documented where a GPU is visible, else quick."""
+    """documented, quick or smoke (described above); documented where a GPU is visible and the data are CIFAR-10, else quick."""
     spec: ConvNetSpec
     recipe: Recipe
     split: Split
     data: str = "auto"
-    """A folder with CIFAR-10 (Parquet or cifar-10-batches-py); sample, the packaged sample; or auto: the full set where it
-    is found or can be downloaded, else the sample."""
+    """A folder of images (CIFAR-10, CIFAR-100 or MNIST as they are downloaded, Parquet files with images, or a folder of
+    pictures for each class); sample, the packaged sample of CIFAR-10; or auto: all of CIFAR-10 where it is found or can be
+    downloaded, else the sample."""
+    data_size: int | None = None
+    """Height and width at which images are stored, in pixels: the short side is scaled to it, and the middle cut out. By default
+    pictures are stored at the size that the network takes, or their own where that is smaller."""
+    data_columns: str | None = None
+    """IMAGE,LABEL: the columns of Parquet files that hold images and classes, where that is not clear; or LABEL alone, such as
+    coarse_label."""
+    data_groups: str | None = None
+    """Classes that are also looked at together: a YAML file, or YAML such as "{vehicles: [ship, truck], animals: [cat, dog]}"."""
+    drop_duplicates: bool = False
+    """Leave out images that stand in another part, too, and copies within a part."""
     results: Path = Path("results")
     """Where records go; one folder holds many studies of the same data."""
     seeds: str = "3"
@@ -105,7 +122,10 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
     if asked is not None:
         name, why = known("protocol", asked, list(PROTOCOLS)), "as asked"
     elif gpu_is_visible():
-        name, why = "documented", "a GPU is visible"
+        from cnnkit.data import is_documented
+
+        documented = is_documented(value_of("--data", arguments) or "auto")
+        name, why = ("documented", "a GPU is visible") if documented else ("quick", "these are not the documented data")
     else:
         name, why = "quick", "no GPU is visible"
     protocol = PROTOCOLS[name]
@@ -194,6 +214,33 @@ def candidates_of(text: str | None) -> tuple[str, list[str]] | None:
     return known("field of the recipe", field, fields), listed
 
 
+def data_options(args: Arguments, arguments: Sequence[str]) -> DataOptions:
+    """How images are read and stored. Channels that were asked for by the network's own option are, even if they are 3."""
+    if args.data_size is not None and not 1 <= args.data_size <= LARGEST_SIZE:
+        raise UserError(f"--data-size {args.data_size}: give pixels from 1 to {LARGEST_SIZE}")
+    asked = any(value_of(option, arguments) for option in ("--spec.in-channels", "--spec.in_channels"))
+    return DataOptions(
+        size=args.data_size,
+        channels=args.spec.in_channels if asked else None,
+        columns=args.data_columns,
+        drop_duplicates=args.drop_duplicates,
+    )
+
+
+def groups_of(text: str | None) -> dict[str, list[str]] | None:
+    """The value of --data-groups, whose names are checked with the data."""
+    if text is None:
+        return None
+    found = values_of(text, "--data-groups") if text.lstrip().startswith("{") else read_yaml(Path(text))
+    if isinstance(found, dict) and isinstance(found.get("groups"), dict):
+        found = found["groups"]
+    if not isinstance(found, dict) or not found:
+        raise UserError(
+            f"--data-groups {_short(text)}: give groups and their classes, such as {{vehicles: [ship, truck]}}"
+        )
+    return found
+
+
 def can_show(seeds: int, images: int) -> str:
     """The smallest difference that so many seeds and images could tell from none."""
     from analysis.statistics import best_half_width
@@ -233,7 +280,10 @@ def main(arguments: Sequence[str]) -> int:
         dry_run=args.dry_run,
         arguments=tuple(arguments),
     )
-    prepared = prepare_study(args.grid, protocol, data=args.data, results=args.results, settings=settings, out=out)
+    prepared = prepare_study(
+        args.grid, protocol, data=args.data, options=data_options(args, arguments), groups=groups_of(args.data_groups),
+        results=args.results, settings=settings, out=out,
+    )  # fmt: skip
     describe(prepared, why_protocol, args.shard, out)
     if args.dry_run:
         return 0
@@ -336,7 +386,7 @@ def report(outcome: "Outcome", data: "Data", out: "Console") -> None:
     study = StudyTables(outcomes)
     title = f"{outcomes.study.name}: {outcomes.study.question}"
     if data.source == "sample":
-        title += "\non the packaged SAMPLE of CIFAR-10, not the full data set"
+        title += f"\non the packaged SAMPLE of {data.about.name}, not the full data set"
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
     crossed = [] if study.factor_effects.empty else [tables.factors(study.factor_effects)]

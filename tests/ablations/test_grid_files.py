@@ -11,18 +11,20 @@ from ablations.grid_files import is_grid_file, load_grid
 from ablations.grids import arms_of
 from ablations.plan import arms_for
 from ablations.protocols import PROTOCOLS
+from cnnkit.description import cifar10
 from cnnkit.errors import UserError
 from cnnkit.search_paths import add_search_paths
 from cnnkit.spec import ModuleSpec
 
 EXAMPLES = Path(__file__).parents[2] / "experiments" / "examples"
 QUICK = PROTOCOLS["quick"]
+DATA = cifar10(fingerprint="0", source="full")
 
 
 def arms_from(tmp_path, text: str, suffix: str = "yaml"):
     file = tmp_path / f"my_grid.{suffix}"
     file.write_text(text)
-    return arms_for(load_grid(file), "my_grid", QUICK)
+    return arms_for(load_grid(file), "my_grid", QUICK, DATA)
 
 
 def test_crossed_factors_give_every_combination(tmp_path):
@@ -54,7 +56,7 @@ def test_single_arms_have_their_own_fields(tmp_path):
 @pytest.mark.parametrize("example", sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".yaml", ".py")))
 def test_the_examples_are_grids(example):
     add_search_paths([str(EXAMPLES)])
-    arms = arms_for(load_grid(example), example.stem, PROTOCOLS["smoke"])
+    arms = arms_for(load_grid(example), example.stem, PROTOCOLS["smoke"], DATA)
     assert sum(arm.is_baseline for arm in arms) == 1
     assert len(arms) >= 3
 
@@ -294,7 +296,7 @@ def test_a_yaml_grid_may_come_from_any_editor(tmp_path, encoding, suffix):
     file.write_text("question: Größer?\r\narms: [{name: größer, widths: [64, 128]}]\r\n", encoding=encoding)
     assert is_grid_file(str(file))
     assert load_grid(file).__doc__ == "Größer?"
-    assert arms_for(load_grid(file), "g", QUICK)[1].name == "größer"
+    assert arms_for(load_grid(file), "g", QUICK, DATA)[1].name == "größer"
 
 
 @pytest.mark.parametrize("question", ["", "question:", "question: ''", "question: '  '", 'question: "\\n\\t\\e"'])

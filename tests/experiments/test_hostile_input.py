@@ -182,10 +182,10 @@ def test_a_grid_from_a_notebook_is_checked_like_one_from_a_file(tmp_path, sample
 
 
 def test_images_that_are_trained_and_tested_on_are_said_and_kept_with_the_study(main, tmp_path, sample):
-    from cnnkit.data import _pngs
+    from cnnkit.readers.cifar10 import pngs
 
     for part, images in (("train", sample.train), ("test", sample.train.subset(100, "leak"))):
-        table = {"img": [{"bytes": png, "path": ""} for png in _pngs(images)], "label": images.labels}
+        table = {"img": [{"bytes": png, "path": ""} for png in pngs(images)], "label": images.labels}
         pq.write_table(pa.table(table), tmp_path / f"{part}-0.parquet")
     code, output, _ = ended(main, ["--grid", "dropout", "--data", str(tmp_path), "--dry-run", "--protocol", "quick"])
     assert code == 0
