@@ -24,13 +24,13 @@ class Budget:
     def end(self, planned: PlannedCell) -> None:
         """A trial has left a record."""
         seconds = time.monotonic() - self._began.pop(planned.cell.key, time.monotonic())
-        self._of_arm[planned.arm.name] = seconds
+        self._of_arm[planned.called] = seconds
         self._work, self._seconds = self._work + planned.work, self._seconds + seconds
 
     def expected(self, planned: PlannedCell) -> float | None:
         """Seconds of a trial: as its arm's last one, else by its multiply-adds; None as long as nothing is known."""
-        if planned.arm.name in self._of_arm:
-            return self._of_arm[planned.arm.name]
+        if planned.called in self._of_arm:
+            return self._of_arm[planned.called]
         if self._seconds:
             return planned.work * self._seconds / self._work
         return planned.work / self.pace if self.pace else None

@@ -1,6 +1,7 @@
 """What the scripts share: reading the command line, and ending when the user can mend what is wrong."""
 
 import contextlib
+import csv
 import io
 import os
 import re
@@ -128,6 +129,16 @@ def known(kind: str, name: str, names: Sequence[str]) -> str:
     near = get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
     raise UserError(f"no {kind} {name!r}: {hint}")
+
+
+def names_of(option: str, text: str) -> tuple[str, ...]:
+    """Names that are separated by commas; one that holds a comma stands in double quotes. Raises: UserError: there is none."""
+    names = tuple(
+        dict.fromkeys(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) if name.strip())
+    )
+    if not names:
+        raise UserError(f"{option} {text!r}: give a name, or several, separated by commas")
+    return names
 
 
 def share_of_points(option: str, points: float) -> float:

@@ -154,7 +154,7 @@ class LiveDisplay:
         for trial in list(tally.running.values()):
             accuracy = trial.validation_accuracy
             table.add_row(
-                trial.planned.arm.name,
+                trial.planned.called,
                 str(trial.planned.cell.seed),
                 f"{trial.epoch}/{trial.planned.cell.recipe.epochs}" if trial.epoch else "starting",
                 ProgressBar(total=1.0, completed=trial.progress, width=24),

@@ -9,7 +9,7 @@ from ablations.budget import Budget
 from ablations.checkpoints import DamagedCheckpoint
 from ablations.display import Display, Running, Tally
 from ablations.job import Advance, BeganAnew, Checkpoint, Failed, Job, News, Placement
-from ablations.plan import TUNING_SEED, Plan, PlannedCell
+from ablations.plan import Plan, PlannedCell
 from ablations.record import CellResult, Failure, Record
 from ablations.store import Store
 from ablations.units import counted, duration
@@ -81,7 +81,7 @@ class Driver:
             return None
         job = Job(
             cell=planned.cell,
-            arm=planned.arm.name,
+            arm=planned.called,
             protocol=self.plan.study.protocol,
             placement=self.place(planned),
             keep_weights=self.keep_weights,
@@ -144,7 +144,7 @@ class Driver:
             return
         failure = Failure(
             key=planned.cell.key,
-            arm=planned.arm.name,
+            arm=planned.called,
             seed=planned.cell.seed,
             kind=end.kind,
             sentence=end.sentence,
@@ -205,7 +205,7 @@ class Driver:
 
     def _accuracies(self, planned: PlannedCell, record: Record) -> str:
         validation = f"validation {record.curve[-1].validation_accuracy:.2%}"
-        if planned.cell.seed == TUNING_SEED:  # who chooses by validation does not look at the test images
+        if planned.tried:  # who chooses by validation does not look at the test images
             return validation
         return f"{validation}, test {record.test_accuracy:.2%}"
 

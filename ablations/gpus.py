@@ -52,7 +52,7 @@ def probe_bytes(
 
 def probed_bytes(cells: list[PlannedCell], *, stored_size: int, cuda_graphs: bool) -> dict[str, int]:
     """Memory need of each arm by its name, measured one after the other on one GPU of the cluster."""
-    arms = {planned.arm.name: planned.arm for planned in cells}
+    arms = {planned.called: planned.arm for planned in cells}
     task = ray.remote(num_gpus=1, max_calls=1)(
         lambda networks: [
             probe_bytes(spec, recipe, stored_size=stored_size, cuda_graphs=cuda_graphs) for spec, recipe in networks
@@ -69,12 +69,12 @@ def gpu_shares(
     where there is a GPU, estimated where Ray was only told of one.
     """
     if fraction is not None:
-        return {planned.arm.name: fraction for planned in cells}
+        return {planned.called: fraction for planned in cells}
     images = sum(part.nbytes for part in data.parts)
     if machine.gpu_name:
         needs = probed_bytes(cells, stored_size=data.about.image_size, cuda_graphs=cuda_graphs)
     else:
-        needs = {planned.arm.name: training_bytes(planned.arm.spec, planned.arm.recipe) for planned in cells}
+        needs = {planned.called: training_bytes(planned.arm.spec, planned.arm.recipe) for planned in cells}
     return {name: gpu_share(need + images, machine.gpu_memory) for name, need in needs.items()}
 
 

@@ -14,7 +14,7 @@ from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
 from ablations.grids import Grid, arms_of
 from ablations.protocols import PROTOCOLS, Protocol
-from ablations.record import ArmEntry, Command, LookPlan, Study, StudyCell
+from ablations.record import ArmEntry, Candidate, ClassQuestion, Command, LookPlan, Study, StudyCell, Tuning
 from ablations.store import Store
 from ablations.units import counted
 from cnnkit.cost import cost
@@ -37,10 +37,18 @@ class PlannedCell:
 
     arm: Arm
     cell: Cell
+    tried: dict[str, Any] = field(default_factory=dict)
+    """Fields of the recipe with values that may be chosen by validation accuracy; empty where there is no choice."""
+
+    @property
+    def called(self) -> str:
+        """The arm's name, and the values that are tried."""
+        values = ", ".join(f"{name} {value}" for name, value in self.tried.items())
+        return f"{self.arm.name} ({values})" if values else self.arm.name
 
     @property
     def name(self) -> str:
-        return f"{self.arm.name}, seed {self.cell.seed}"
+        return f"{self.called}, seed {self.cell.seed}"
 
     @property
     def passes(self) -> int:
@@ -93,11 +101,15 @@ class Plan:
         failure = self.store.failure(planned.cell.key) if self.store is not None else None
         return failure is not None and failure.kind == "diverged"
 
+    def is_over(self, group: Sequence[PlannedCell]) -> bool:
+        """Whether an arm and seed has its result: of its candidates one is finished, and none is still to be trained."""
+        return any(map(self.is_finished, group)) and all(self.is_finished(p) or self.diverged(p) for p in group)
+
     def shard(self, index: int, count: int) -> "Plan":
-        """Every `count`-th cell from the `index`-th (counted from 1) on. It depends on no machine's progress, so that shards
-        that know nothing of each other share the cells out.
+        """Every `count`-th cell from the `index`-th (counted from 1) on, candidates of one choice together. It depends on
+        no machine's progress, so that shards that know nothing of each other share the cells out.
         """
-        mine = self.cells[index - 1 :: count]
+        mine = [planned for group in grouped(self.cells)[index - 1 :: count] for planned in group]
         keys = {planned.cell.key for planned in mine}
         return replace(self, cells=mine, others=[planned for planned in self.cells if planned.cell.key not in keys])
 
@@ -125,13 +137,16 @@ def make_plan(
     arguments: list[str],
     now: str,
     tuned: dict[str, dict[str, Any]] | None = None,
+    tuning: Tuning | None = None,
     looks: LookPlan | None = None,
+    classes: Sequence[str] = (),
 ) -> Plan:
     """The plan of the study of `grid` under `protocol`.
 
     Args: data: the whole data set. seeds: those to train. now: UTC, ISO 8601. tuned: fields of the recipe that were
-        chosen for an arm on the validation images, by the arm's name. looks: after which arms may stop, the last with all
-        seeds; then the manifest lists the cells of the first, and grows with each.
+        chosen for an arm on the validation images, by the arm's name. tuning: what every seed chooses for itself. looks: after
+        which arms may stop, the last with all seeds; then the manifest lists the cells of the first, and grows with each.
+        classes: that a question is asked about.
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
     protocol = fitted(protocol, data.about)
@@ -142,21 +157,27 @@ def make_plan(
             arms[i] = arm.model_copy(update={"recipe": arm.recipe.vary(**chosen)})
     used = data.subset(train=protocol.split.train, validation=protocol.split.validation, test=protocol.split.test)
     split = SplitSizes(train=len(used.train), validation=len(used.validation), test=len(used.test))
+    if tuning is not None:
+        tuning = checked(tuning, arms)
+    tried = [one for arm in arms for one in ([(arm, {})] if tuning is None else candidates_of(arm, tuning))]
     cells = [
-        PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=split, seed=seed)) for seed in seeds for arm in arms
+        PlannedCell(arm, Cell.of(arm, data=data.fingerprint, split=split, seed=seed), values)
+        for seed in seeds
+        for arm, values in tried
     ]
     changed = changes(protocol, data.about)
     name = f"{folder_name(grid_name)}-{protocol.name}"
     told_apart = {
         **changed,
         **({"tuned": sorted({field for fields in tuned.values() for field in fields})} if tuned else {}),
+        **({"tuned by each seed": tuning.model_dump(mode="json")} if tuning else {}),
     }
     if told_apart:
         name += "-" + hashlib.blake2b(json.dumps(told_apart, sort_keys=True).encode(), digest_size=3).hexdigest()
     finished = [planned for planned in cells if store is not None and store.is_finished(planned.cell.key)]
     command = Command(time=now, arguments=arguments, seeds=len(seeds), finished_before=len(finished))
+    known = sum(not planned.arm.is_baseline for planned in finished)
     if looks is not None:
-        known = sum(not planned.arm.is_baseline for planned in finished)
         looks = looks.model_copy(update={"finished_before": known})
     baseline = next(arm for arm in arms if arm.is_baseline)
     study = Study(
@@ -171,14 +192,32 @@ def make_plan(
         data=used.description,
         split=split,
         tuned=tuned or {},
+        tuning=tuning,
         looks=looks,
+        class_questions=[ClassQuestion(name=name, finished_before=known) for name in dict.fromkeys(classes)],
     )
     return Plan(study if store is None else store.named(study), arms, command, cells, used, store)
 
 
+def grouped(cells: Sequence[PlannedCell]) -> list[list[PlannedCell]]:
+    """Cells by arm and seed, in their order: one, or the candidates among which the seed chooses."""
+    groups: dict[tuple[str, int], list[PlannedCell]] = {}
+    for planned in cells:
+        groups.setdefault((planned.arm.name, planned.cell.seed), []).append(planned)
+    return list(groups.values())
+
+
 def listed(cells: Sequence[PlannedCell]) -> list[StudyCell]:
     """Cells as a manifest lists them."""
-    return [StudyCell(arm=planned.arm.name, seed=planned.cell.seed, key=planned.cell.key) for planned in cells]
+    return [_listed(group) for group in grouped(cells)]
+
+
+def _listed(group: Sequence[PlannedCell]) -> StudyCell:
+    first = group[0]
+    if not first.tried:
+        return StudyCell(arm=first.arm.name, seed=first.cell.seed, key=first.cell.key)
+    candidates = [Candidate(fields=planned.tried, key=planned.cell.key) for planned in group]
+    return StudyCell.among(first.arm.name, first.cell.seed, candidates)
 
 
 def folder_name(grid_name: str) -> str:
@@ -256,23 +295,57 @@ def _with_source(arm: Arm) -> Arm:
         raise UserError(f"arm {arm.name!r}: {error}") from error
 
 
-def tuning_plan(
-    plan: Plan, field: str, values: Sequence[float | int | str], store: Store | None
-) -> tuple[Plan, dict[str, list[tuple[Any, PlannedCell]]]]:
-    """The cells from which each arm's best value of a recipe's field is chosen: every value, on a seed of its own.
+def candidates_of(arm: Arm, tuning: Tuning) -> list[tuple[Arm, dict[str, Any]]]:
+    """The arm with each of the values, and the value as the recipe has it.
 
-    Raises: UserError: a value does not suit the field.
+    Raises: UserError: a value does not suit the field, or two are the same.
     """
+    tried: dict[Any, Arm] = {}
+    for value in tuning.values:
+        try:
+            recipe = arm.recipe.vary(**{tuning.field: value})
+        except ValidationError as error:
+            raise UserError(f"--tune {tuning.field}: {one_sentence(error)}") from error
+        tried[getattr(recipe, tuning.field)] = arm.model_copy(update={"recipe": recipe})
+    if len(tried) < len(tuning.values):
+        raise UserError(f"--tune {tuning.field}: two of the values {', '.join(map(str, tuning.values))} are the same")
+    return [(one, {tuning.field: value}) for value, one in tried.items()]
+
+
+def checked(tuning: Tuning, arms: Sequence[Arm]) -> Tuning:
+    """With its values as a recipe has them, numbers in the place of texts.
+
+    Raises: UserError: a value does not suit the field, two are the same, or two arms differ in nothing but what is chosen.
+    """
+    seen: dict[str, str] = {}
+    values: list[Any] = []
+    for arm in arms:
+        tried = candidates_of(arm, tuning)
+        values = [fields[tuning.field] for _, fields in tried]
+        one = tried[0][0]
+        same = json.dumps([one.spec.model_dump(mode="json"), one.recipe.model_dump(mode="json")], sort_keys=True)
+        if same in seen:
+            raise UserError(
+                f"--tune {tuning.field}: the arms {seen[same]!r} and {arm.name!r} differ in nothing else, so there is nothing to "
+                f"compare once it is chosen for both"
+            )
+        seen[same] = arm.name
+    return tuning.model_copy(update={"values": values})
+
+
+def tuning_plan(
+    plan: Plan, tuning: Tuning, store: Store | None
+) -> tuple[Plan, dict[str, list[tuple[Any, PlannedCell]]]]:
+    """The cells from which each arm's best value of a recipe's field is chosen once: every value, on a seed of its own.
+
+    Raises: UserError: a value does not suit the field, or two arms differ in nothing else.
+    """
+    tuning = checked(tuning, plan.arms)
     candidates: dict[str, list[tuple[Any, PlannedCell]]] = {}
     for arm in plan.arms:
-        for value in values:
-            try:
-                tried = arm.model_copy(update={"recipe": arm.recipe.vary(**{field: value})})
-            except ValidationError as error:
-                raise UserError(f"--tune {field}: {one_sentence(error)}") from error
-            named = tried.model_copy(update={"name": f"{arm.name} ({field} {value})", "is_baseline": False})
-            cell = Cell.of(named, data=plan.study.data.fingerprint, split=plan.study.split, seed=TUNING_SEED)
-            candidates.setdefault(arm.name, []).append((getattr(tried.recipe, field), PlannedCell(named, cell)))
+        for tried, values in candidates_of(arm, tuning):
+            cell = Cell.of(tried, data=plan.study.data.fingerprint, split=plan.study.split, seed=TUNING_SEED)
+            candidates.setdefault(arm.name, []).append((values[tuning.field], PlannedCell(tried, cell, values)))
     cells = [planned for tried in candidates.values() for _, planned in tried]
     return replace(plan, cells=cells, store=store), candidates
 

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from ablations.cell import Cell, SplitSizes
 from cnnkit.cost import Cost
@@ -22,6 +23,8 @@ MANIFEST_FORMAT = 2
 StoredLevel = str | bool | int | float
 """An `ablations.arm.Level`, whatever a level was allowed to be when it was written."""
 Part = Literal["validation", "test"]
+Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
+"""Of a cell, as `ablations.cell.key_of` makes it."""
 
 
 class Root(Stored):
@@ -175,6 +178,10 @@ class ArmEntry(Stored):
         """Multiply-adds of a whole cell; None where they are not known."""
         return None if self.costs is None else self.passes * self.costs.multiply_adds
 
+    def choosing(self, fields: Mapping[str, Any]) -> "ArmEntry":
+        """The arm with these values of its recipe."""
+        return self.model_copy(update={"recipe": {**self.recipe, **fields}}) if fields else self
+
     def is_of(self, identity: dict[str, Any]) -> bool:
         """Whether a cell with this identity is one of this arm's: the fields that the identity names have the arm's values, and
         the arm's other fields their defaults, as far as this version knows them.
@@ -189,12 +196,64 @@ class ArmEntry(Stored):
         )
 
 
+class Candidate(Stored):
+    """A cell with values that an arm and seed may choose."""
+
+    fields: dict[str, Any]
+    """Of the recipe, with the values."""
+    key: Key
+
+
 class StudyCell(Stored):
     """A cell of a study: where the result of an arm and a seed is found."""
 
     arm: str
     seed: int
-    key: str
+    key: Key
+    """Of the result. As long as it is still to be chosen among candidates, a key that no result has."""
+    candidates: list[Candidate] = []
+    """Among which the seed chooses by its validation accuracy; `Store.decided` says which it is. Empty: there is no choice."""
+    chosen: dict[str, Any] = {}
+    """Fields of the recipe with the values that were chosen; empty as long as they are not, and where there is no choice."""
+
+    @classmethod
+    def among(cls, arm: str, seed: int, candidates: Sequence[Candidate]) -> "StudyCell":
+        """A cell that is still to be chosen."""
+        keys = json.dumps([candidate.key for candidate in candidates])
+        nobodys = hashlib.blake2b(keys.encode(), digest_size=10).hexdigest()
+        return cls(arm=arm, seed=seed, key=nobodys, candidates=list(candidates))
+
+    def choosing(self, candidate: Candidate | None) -> "StudyCell":
+        """The cell with its choice; None: it is still to be made."""
+        if candidate is None:
+            return self.among(self.arm, self.seed, self.candidates)
+        return self.model_copy(update={"key": candidate.key, "chosen": candidate.fields})
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Under which its result may be found."""
+        return tuple(candidate.key for candidate in self.candidates) or (self.key,)
+
+    @model_serializer(mode="wrap")
+    def _in_short(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Most cells have no choice, and manifests thousands of cells."""
+        return {name: value for name, value in serialize(self).items() if value not in ([], {})}
+
+
+class Tuning(Stored):
+    """A field of the recipe of which every arm and seed chooses a value for itself, by its own validation accuracy."""
+
+    field: str
+    values: list[Any]
+
+    @property
+    def words(self) -> str:
+        """Such as: learning rate among 0.0001, 0.001."""
+        return f"{self.field.replace('_', ' ')} among {', '.join(map(_number, self.values))}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class LookPlan(Stored):
@@ -223,6 +282,22 @@ class LookPlan(Stored):
         return f"{at}, {self.variance} variances"
 
 
+class ClassQuestion(Stored):
+    """A question about one class, or one group of classes, that gets a test of its own."""
+
+    name: str
+    """Of the class or the group."""
+    finished_before: int
+    """Cells of arms other than the baseline that were finished when it was asked. Only where there were none is the answer a
+    confirmation: who has seen results may have asked because of them."""
+
+    @property
+    def asked(self) -> str:
+        """Such as: beforehand; or: after 12 cells had finished."""
+        n = self.finished_before
+        return "beforehand" if n == 0 else f"after {n} cell{'s' * (n > 1)} had finished"
+
+
 class Study(Stored):
     """The manifest of a study: which cells it consists of, and all that reading them needs."""
 
@@ -243,9 +318,13 @@ class Study(Stored):
     data: DataDescription
     split: SplitSizes
     tuned: dict[str, dict[str, Any]] = {}
-    """Fields of the recipe that were chosen for an arm by validation accuracy, by the arm's name."""
+    """Fields of the recipe that were chosen once for an arm by validation accuracy, by the arm's name."""
+    tuning: Tuning | None = None
+    """What every seed chooses for itself; its cells have candidates then."""
     looks: LookPlan | None = None
     """Where arms stop when enough is known of them; `cells` are those that were needed so far. None: all have all seeds."""
+    class_questions: list[ClassQuestion] = []
+    """In the order in which they were asked."""
 
     @property
     def baseline(self) -> ArmEntry:
@@ -254,7 +333,7 @@ class Study(Stored):
 
     def is_same_study(self, other: "Study") -> bool:
         """Whether both list the same arms, and one result for each cell that both list. More seeds make no other study."""
-        mine, its = ({(cell.arm, cell.seed): cell.key for cell in study.cells} for study in (self, other))
+        mine, its = ({(cell.arm, cell.seed): cell.keys for cell in study.cells} for study in (self, other))
         named, others = ([(arm.name, arm.is_baseline, arm.levels) for arm in study.arms] for study in (self, other))
         shared = mine.keys() & its.keys()
         return named == others and bool(shared) and all(mine[cell] == its[cell] for cell in shared)
@@ -263,15 +342,20 @@ class Study(Stored):
     def hash_of_arms(self) -> str:
         """Six hexadecimal digits by which studies of one grid and protocol differ: what their arms are and train to."""
         first = min(cell.seed for cell in self.cells)
-        keys = {cell.arm: cell.key for cell in self.cells if cell.seed == first}
+        keys = {cell.arm: "+".join(cell.keys) for cell in self.cells if cell.seed == first}
         arms = [(arm.name, arm.is_baseline, arm.levels, keys.get(arm.name)) for arm in self.arms]
         return hashlib.blake2b(json.dumps(arms, sort_keys=True).encode(), digest_size=3).hexdigest()
 
     def with_cells_of(self, earlier: "Study") -> "Study":
-        """The manifest with the cells that an earlier one of the same study lists besides."""
+        """The manifest with the cells that an earlier one of the same study lists besides, and the questions asked in it."""
         listed = {(cell.arm, cell.seed) for cell in self.cells}
         more = [cell for cell in earlier.cells if (cell.arm, cell.seed) not in listed]
-        update = {"cells": [*self.cells, *more], "seeds": max(self.seeds, earlier.seeds)}
+        asked = {question.name for question in earlier.class_questions}
+        update: dict[str, Any] = {
+            "cells": [*self.cells, *more],
+            "seeds": max(self.seeds, earlier.seeds),
+            "class_questions": [*earlier.class_questions, *(q for q in self.class_questions if q.name not in asked)],
+        }
         if self.looks is not None and self.looks.is_same_plan(earlier.looks):
             update["looks"] = earlier.looks
         return self.model_copy(update=update)

@@ -24,6 +24,7 @@ from ablations.grids import GRIDS, Grid
 from ablations.looks import Rule, needed_cells
 from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, fitted, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
+from ablations.record import Tuning
 from ablations.resources import Machine, gpu_is_visible
 from ablations.store import Store
 from cnnkit.data import find, is_documented
@@ -50,10 +51,15 @@ class Settings:
     """Seeds of each arm, 0 to N-1."""
     looks: Rule | None = None
     """When arms stop of which enough is known, in the place of `seeds`: `analysis.looks.plan_looks(3, 5, 10)`."""
+    classes: tuple[str, ...] = ()
+    """Classes, or groups of classes, of which each gets a test of its own, and is confirmed only if it is named before there
+    are results."""
     budget: float | None = None
     """Seconds; no cell is started that would end later. None: there is time."""
     tune: tuple[str, Sequence[float | int | str]] | None = None
-    """A field of the recipe, and the values from which each arm's is chosen by validation accuracy, on a seed of its own."""
+    """A field of the recipe, and the values from which every seed of each arm chooses for itself, by its validation accuracy."""
+    tune_once: bool = False
+    """Choose once for each arm, on a seed of its own, instead: fewer cells, and a claim about the values so chosen alone."""
     shard: tuple[int, int] | None = None
     """(I, N): only the I-th of N parts of the cells, counted from 1."""
     address: str | None = None
@@ -77,14 +83,20 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """Cells from which a field of each arm's recipe is chosen, before the study's own are trained."""
+class TunedOnce:
+    """Cells from which a field of each arm's recipe is chosen once, before the study's own are trained."""
 
     field: str
     plan: Plan
     candidates: dict[str, list[tuple[Any, PlannedCell]]]
     study: str
     """What the study that follows is called, unless another of that name has chosen other values."""
+
+    def chosen(self, store: Store) -> dict[str, dict[str, Any]] | None:
+        """What is chosen for each arm; None as long as candidates are still to be trained."""
+        if not all(self.plan.is_over([planned for _, planned in tried]) for tried in self.candidates.values()):
+            return None
+        return chosen_values(self.field, self.candidates, store)
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,9 @@ class PreparedStudy:
             arguments=list(self.settings.arguments),
             now=datetime.now(UTC).isoformat(timespec="seconds"),
             tuned=tuned,
+            tuning=None if self.settings.tune_once else self._tuning,
             looks=None if rule is None else rule.plan,
+            classes=self.settings.classes,
         )
         if rule is not None and len(plan.arms) <= rule.least_arms:
             raise UserError(
@@ -123,22 +137,36 @@ class PreparedStudy:
             )
         return plan.shard(*self.settings.shard) if self.settings.shard else plan
 
-    def expected(self) -> Plan:
-        """The study's plan with the cells that are known to be needed: with planned looks, not those of later ones."""
-        plan = self.plan()
-        return replace(plan, cells=plan.of_shard(needed_cells(plan, self.settings.looks)))
-
-    def tuning(self) -> Tuning | None:
-        """What is trained before the study, or None.
-
-        Raises: UserError: a value does not suit the field.
-        """
+    @property
+    def _tuning(self) -> Tuning | None:
         if self.settings.tune is None:
             return None
         field, values = self.settings.tune
-        plan, candidates = tuning_plan(replace(self, store=None).plan(), field, values, self.store)
-        first = {arm: {field: tried[0][0]} for arm, tried in candidates.items()}
-        return Tuning(field, plan, candidates, replace(self, store=None).plan(first).study.name)
+        return Tuning(field=field, values=list(values))
+
+    def expected(self) -> Plan:
+        """The study's plan with the cells that are known to be needed: with planned looks, not those of later ones; where values
+        are still to be chosen once, with the first of them.
+        """
+        tuning = self.tuning()
+        chosen = None
+        if tuning is not None:
+            chosen = None if self.store is None else tuning.chosen(self.store)
+            chosen = chosen or {arm: {tuning.field: tried[0][0]} for arm, tried in tuning.candidates.items()}
+        plan = self.plan(chosen)
+        return replace(plan, cells=plan.of_shard(needed_cells(plan, self.settings.looks)))
+
+    def tuning(self) -> TunedOnce | None:
+        """What is trained before the study, or None.
+
+        Raises: UserError: a value does not suit the field, or two arms differ in nothing else.
+        """
+        tuning = self._tuning
+        if tuning is None or not self.settings.tune_once:
+            return None
+        plan, candidates = tuning_plan(replace(self, store=None).plan(), tuning, self.store)
+        first = {arm: {tuning.field: tried[0][0]} for arm, tried in candidates.items()}
+        return TunedOnce(tuning.field, plan, candidates, replace(self, store=None).plan(first).study.name)
 
     def measure(self, outcome: "Outcome", measures: Measures, console: Console | None = None) -> "Measuring | None":
         """Takes the measures of the study's finished networks; None where no weights are kept that could be asked.
@@ -183,7 +211,7 @@ class PreparedStudy:
             search_paths=self.search_paths,
             ends=None if settings.budget is None else time.monotonic() + settings.budget,
         )
-        plan, tuning = self.plan(), self.tuning()
+        tuning = self.tuning()
         with files.one_sentence_errors(self.store.root):
             if tuning is not None:
                 outcome = run(tuning.plan, options, display_for(out))
@@ -195,10 +223,12 @@ class PreparedStudy:
                 ):
                     return replace(outcome, study=tuning.study, folder=self.store.study_folder(tuning.study))
                 chosen = chosen_values(tuning.field, tuning.candidates, self.store)
-                plan = self.plan(chosen)
                 for arm, fields in chosen.items():
                     out.print(f"{arm}: {tuning.field} {fields[tuning.field]}", markup=False, soft_wrap=True)
+                plan = self.plan(chosen)
                 out.print(f"study {plan.study.name}", markup=False, soft_wrap=True)
+            else:
+                plan = self.plan()
             self.store.write_study(plan.study)
             self.store.write_command(plan.study.name, plan.command)
             return run(plan, replace(options, watch=watch), display_for(out), settings.looks)
@@ -248,6 +278,8 @@ def prepare_study(
         found = find(data, options=options, image_size=protocol.spec.image_size)
     if groups:
         found = found.grouped(groups)
+    for asked in settings.classes:
+        known("class", asked, [*found.about.classes, *found.about.groups])
     # What cannot be built is refused before images are read, or anything is written.
     arms_for(function, name, fitted(protocol, found.about), found.about)
     data = found.read(silent if out is None else reading_shown(out))

@@ -122,7 +122,8 @@ def _without_colour(plan: Plan) -> str:
 def _cells(plan: Plan, of_shard: str) -> str:
     """How many the plan has, and what they are."""
     if plan.study.looks is None:
-        return f"{len(plan.study.arms)} arms x {plan.command.seeds} seeds{of_shard} = {len(plan.cells)}"
+        values = "" if plan.study.tuning is None else f" x {len(plan.study.tuning.values)} values"
+        return f"{len(plan.study.arms)} arms x {plan.command.seeds} seeds{values}{of_shard} = {len(plan.cells)}"
     seeds = 1 + max((planned.cell.seed for planned in plan.cells), default=0)
     return f"{len(plan.study.arms)} arms, up to the look at {seeds} seeds{of_shard}, {len(plan.cells)}"
 

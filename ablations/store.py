@@ -35,7 +35,19 @@ from ablations import claims, files
 from ablations.cell import key_of
 from ablations.checkpoints import DamagedCheckpoint, packed, unpacked
 from ablations.earlier_manifests import upgraded
-from ablations.record import FORMAT, MANIFEST_FORMAT, CellResult, Command, Failure, Part, Record, Root, Study
+from ablations.record import (
+    FORMAT,
+    MANIFEST_FORMAT,
+    Candidate,
+    CellResult,
+    Command,
+    Failure,
+    Part,
+    Record,
+    Root,
+    Study,
+    StudyCell,
+)
 from cnnkit.errors import UserError
 from cnnkit.spec import Stored, one_sentence
 
@@ -488,7 +500,35 @@ class Store:
         Raises: UserError: the manifest is damaged, or of a later version.
         """
         manifest = self._manifest(name)
-        return None if manifest is None else manifest[0]
+        return None if manifest is None else self.decided(manifest[0])
+
+    def decided(self, study: Study) -> Study:
+        """The study with what its seeds have chosen, as far as their candidates have ended: the highest validation accuracy of
+        the last epoch, of several the first. A candidate that diverged is not chosen. The test images have no say.
+
+        It follows from the records alone, so shards, copies and interrupted studies come to the same choice.
+        """
+        if not any(cell.candidates for cell in study.cells):
+            return study
+        return study.model_copy(update={"cells": [self._decided(cell) for cell in study.cells]})
+
+    def _decided(self, cell: StudyCell) -> StudyCell:
+        if not cell.candidates:
+            return cell
+        best: tuple[float, Candidate] | None = None
+        for candidate in cell.candidates:
+            failure = self.failure(candidate.key)
+            if not self.is_finished(candidate.key):
+                if failure is None or failure.kind != "diverged":
+                    return cell.choosing(None)
+                continue
+            try:
+                accuracy = self.read(candidate.key).curve[-1].validation_accuracy
+            except (DamagedRecord, FileNotFoundError, IndexError):
+                return cell.choosing(None)
+            if best is None or accuracy > best[0]:
+                best = accuracy, candidate
+        return cell.choosing(best and best[1])
 
     def write_command(self, name: str, command: Command) -> None:
         """Keeps one run of a study, under a name that its content gives."""

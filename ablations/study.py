@@ -13,7 +13,7 @@ from ablations.executor import train
 from ablations.gpus import cluster_machine, gpu_shares
 from ablations.job import Placement
 from ablations.looks import Rule, needed_cells
-from ablations.plan import Plan, PlannedCell, listed
+from ablations.plan import Plan, PlannedCell, grouped, listed
 from ablations.record import Failure
 from ablations.resources import CpuPlan, Machine, cpu_plan, memory_cap, process_bytes, reserved_bytes
 from ablations.session import StopOnRequest, logged_to, signals_stop, started_ray, tune
@@ -28,12 +28,12 @@ class Outcome:
     folder: Path
     """The study's folder: its manifest, and its report once there is one."""
     finished: list[PlannedCell]
-    """Of the cells that are needed, those that have a record, old ones among them."""
+    """Of the cells that are needed, those that have a record, old ones and candidates among them."""
     failures: list[Failure]
     interrupted: bool
     """Whether a signal has ended it; the same call goes on."""
     complete: bool
-    """Whether all cells that are needed are finished."""
+    """Whether all cells that are needed are finished; of those among which a seed chooses, one, and the others have ended."""
     out_of_time: bool = False
     """Whether cells were left because the budget would not have lasted for them; the same call goes on."""
 
@@ -92,7 +92,7 @@ def run(plan: Plan, options: Options, display: Display, rule: Rule | None = None
         finished=finished,
         failures=[failure for failure in failures if failure is not None],
         interrupted=stopper.requested,
-        complete=len(finished) == len(needed),
+        complete=all(map(plan.is_over, grouped(needed))),
         out_of_time=dropped,
     )
 
@@ -194,7 +194,7 @@ class Placing:
 
     def share(self, planned: PlannedCell, *, alone: bool) -> float:
         """The cell's share of a GPU; 0 on CPUs."""
-        share = self.shares.get(planned.arm.name, 0.0)
+        share = self.shares.get(planned.called, 0.0)
         return 1.0 if share and alone else share
 
     def placement(self, planned: PlannedCell, *, alone: bool) -> Placement:

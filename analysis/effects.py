@@ -23,9 +23,10 @@ Correct = Mapping[str, Mapping[int, np.ndarray]]
 def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
-    Columns: arm, is_baseline, changes, chosen, protocol, seeds (finished, with answers that can be used), parameters,
-    parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original pixels),
-    validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
+    Columns: arm, is_baseline, changes, chosen (by validation accuracy, with the seeds where they chose for themselves),
+    tuned_by_seed (what they chose, empty where they did not), protocol, seeds (finished, with answers that can be used),
+    parameters, parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original
+    pixels), validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
     interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm, and as often as the study was looked
     at), adjusted_equivalence_p (the same of two one-sided tests of the margin), shown_low, shown_high, shown_level (the
     interval of the test behind the verdict, which is the one that people see), p_better, paired_seeds, verdict, remark (on
@@ -48,13 +49,13 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     known, correct, baseline = outcomes.cells, outcomes.correct, outcomes.baseline.name
     reference = known[known["is_baseline"]].iloc[0]
     diverged = known[known["status"] == "diverged"]["arm"].value_counts()
-    effects = {arm: _effect(correct, arm, baseline) for arm in known["arm"].unique() if arm != baseline}
+    effects = {arm: effect_of(outcomes, arm) for arm in known["arm"].unique() if arm != baseline}
     course = None if outcomes.study.looks is None else course_of(outcomes, outcomes.study.looks)
     if course is not None:
         effects = {arm: _at_its_look(course, arm, effect) for arm, effect in effects.items()}
     p_values = {arm: math.nan if each is None else each.p_value for arm, each in effects.items()}
     equivalence = {arm: math.nan if each is None else each.equivalence_p(margin) for arm, each in effects.items()}
-    differs, equivalent = (_corrected(values, outcomes.looks, course) for values in (p_values, equivalence))
+    differs, equivalent = (corrected(values, outcomes.looks, course) for values in (p_values, equivalence))
     rows = []
     for arm, cells in known.groupby("arm", sort=False):
         first, finished = cells.iloc[0], cells["status"] == "finished"
@@ -63,7 +64,8 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
             "changes": first["changes"],
-            "chosen": first["chosen"],
+            "chosen": _chosen(cells),
+            "tuned_by_seed": "" if outcomes.study.tuning is None else outcomes.study.tuning.field.replace("_", " "),
             "protocol": first["protocol"],
             "seeds": len(done),
             "parameters": first["parameters"],
@@ -76,7 +78,7 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "validation_sd": _sd(done, "validation_accuracy"),
             "test_mean": _mean(done, "test_accuracy"),
             "test_sd": _sd(done, "test_accuracy"),
-            **_compared(
+            **compared(
                 effects.get(str(arm)),
                 differs.get(str(arm), NOT_TESTED),
                 equivalent.get(str(arm), NOT_TESTED),
@@ -101,6 +103,18 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"parameters": "Int64", "multiply_adds": "Int64"})
 
 
+def _chosen(cells: pd.DataFrame) -> str:
+    """What was chosen for an arm, or by which of its seeds: learning rate 0.001 (seeds 0, 2), learning rate 0.0003 (seed 1)."""
+    by_value = cells[cells["chosen"] != ""].groupby("chosen", sort=False)["seed"].apply(list)
+    if not len(by_value):
+        return ""
+    if len(by_value) == 1 and len(by_value.iloc[0]) == len(cells):
+        return str(by_value.index[0])
+    return ", ".join(
+        f"{value} (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})" for value, seeds in by_value.items()
+    )
+
+
 def _ratio(first: pd.Series, reference: pd.Series, what: str) -> float:
     """Of two counts; NaN where one of them is not known."""
     counts = first[what], reference[what]
@@ -120,7 +134,7 @@ class Corrected:
 NOT_TESTED = Corrected(math.nan, math.nan)
 
 
-def _corrected(p_values: Mapping[str, float], looks: int, course: Course | None) -> dict[str, Corrected]:
+def corrected(p_values: Mapping[str, float], looks: int, course: Course | None) -> dict[str, Corrected]:
     """For the number of arms, and for looks: those of the plan, or as many as there were."""
     if course is not None:
         q = [course.adjusted_for_looks(arm, p) for arm, p in p_values.items()]
@@ -142,18 +156,18 @@ def own_effects(outcomes: Outcomes) -> dict[str, PairedEffect]:
     if outcomes.study.looks is not None:
         return dict(course_of(outcomes, outcomes.study.looks).own)
     names = [arm.name for arm in outcomes.arms if not arm.is_baseline]
-    effects = {name: _effect(outcomes.correct, name, outcomes.baseline.name) for name in names}
+    effects = {name: effect_of(outcomes, name) for name in names}
     return {name: effect for name, effect in effects.items() if effect is not None and not effect.reason}
 
 
-def _effect(correct: Correct, arm: str, baseline: str) -> PairedEffect | None:
-    """The effect over the seeds that both have; None where there are none."""
-    seeds = sorted(correct[arm].keys() & correct[baseline].keys())
+def effect_of(outcomes: Outcomes, arm: str, other: str | None = None) -> PairedEffect | None:
+    """The arm minus another one, the baseline where none is named, over the seeds that both have; None where there are none."""
+    correct, other = outcomes.correct, outcomes.baseline.name if other is None else other
+    seeds = sorted(correct[arm].keys() & correct[other].keys())
     if not seeds:
         return None
-    return paired_effect(
-        np.stack([correct[arm][seed] for seed in seeds]), np.stack([correct[baseline][seed] for seed in seeds])
-    )
+    own, its = (np.stack([correct[name][seed] for seed in seeds]) for name in (arm, other))
+    return paired_effect(own, its, clusters=outcomes.clusters)
 
 
 def _at_its_look(course: Course, arm: str, effect: PairedEffect | None) -> PairedEffect | None:
@@ -218,7 +232,7 @@ def seed_differences(outcomes: Outcomes) -> pd.DataFrame:
     )
 
 
-def _compared(
+def compared(
     effect: PairedEffect | None,
     differs: Corrected,
     equivalent: Corrected,
@@ -227,6 +241,7 @@ def _compared(
     diverged: int,
     baseline_diverged: int,
 ) -> dict[str, object]:
+    """Columns on one comparison, from delta to remark, as in `effect_table`."""
     if effect is None:
         nothing = dict.fromkeys(
             (
@@ -267,9 +282,11 @@ def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
     """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
     delta, _, interval = with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True).partition(" ")
     moved = also_moved(row)
-    epochs = "" if pd.isna(first["epochs"]) else counted(first["epochs"], "epoch")
+    epochs = "" if pd.isna(first["epochs"]) or row["tuned_by_seed"] == "epochs" else counted(first["epochs"], "epoch")
     budget = " of ".join(filter(None, (epochs, first["protocol"])))
     chosen = f", with the {row['chosen']} that was chosen on one further seed" if row["chosen"] else ""
+    if row["tuned_by_seed"]:
+        chosen = f", each seed with the {row['tuned_by_seed']} that it chose"
     return (
         f"{row['arm']}: {row['verdict']}, {delta} points{' ' if interval else ''}{interval}, "
         f"{counted(row['paired_seeds'], 'seed')}{', at ' if budget else ''}{budget}{chosen}"

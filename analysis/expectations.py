@@ -91,19 +91,24 @@ class Expected:
     """Likewise, the share of the arms that get a verdict."""
     spread: Spread
 
-    def sentence(self) -> str:
-        """Such as: 27 cells at least, 90 at most; ..."""
-        text = f"{self.least} cells at least, {self.most} at most"
-        if self.average:
-            effects = ", ".join(f"{100 * effect:g}" for effect in self.average)
-            cells = ", ".join(f"{number:.0f}" for number in self.average.values())
-            settled = ", ".join(f"{100 * share:.0f}" for share in self.settled.values())
-            text += f"; where all effects are {effects} points, about {cells} on average, which settle {settled} % of the arms"
-        return f"{text} (SD of a seed's difference {100 * self.spread.sd:.2f} points, {self.spread.source})"
+    def lines(self) -> list[str]:
+        """Such as: 27 cells at least, 90 at most; and one on each effect that is simulated."""
+        return [
+            f"{self.least} cells at least, {self.most} at most",
+            *(
+                f"if every arm differs by {counted(100 * effect, 'point')}: about {cells:.0f} cells on average, and "
+                f"{100 * self.settled[effect]:.0f} % of the arms get a verdict"
+                for effect, cells in self.average.items()
+            ),
+            f"(taking the SD of a seed's difference to be {100 * self.spread.sd:.2f} points, {self.spread.source})",
+        ]
 
 
-def expected_cells(plan: LookPlan, *, arms: int, images: int, spread: Spread) -> Expected:
-    """What a plan takes of `arms` arms beside the baseline, on so many test images."""
+def expected_cells(plan: LookPlan, *, arms: int, images: int, spread: Spread, candidates: int = 1) -> Expected:
+    """What a plan takes of `arms` arms beside the baseline, on so many test images.
+
+    Args: candidates: cells among which every seed of an arm chooses.
+    """
     within = min(SEED_DISAGREEMENT, images * spread.sd**2)
     world = World("expected", images, math.sqrt(max(spread.sd**2 - within / images, 0.0)), within)
     design = Design("plan", plan.seeds, plan.levels, gives_up=True, moderated=plan.variance == "moderated")
@@ -112,6 +117,7 @@ def expected_cells(plan: LookPlan, *, arms: int, images: int, spread: Spread) ->
         for effect in EFFECTS:
             drawn = draw(world, [-effect] * arms, RUNS, np.random.default_rng(0), most_seeds=plan.seeds[-1])
             found = carry_out(design, drawn, margin=plan.margin)
-            average[effect] = float(found.cells.mean())
+            average[effect] = float(found.cells.mean()) * candidates
             settled[effect] = float((found.course.differs | found.course.equivalent).mean())
-    return Expected((arms + 1) * plan.seeds[0], (arms + 1) * plan.seeds[-1], average, settled, spread)
+    a_seed = (arms + 1) * candidates
+    return Expected(a_seed * plan.seeds[0], a_seed * plan.seeds[-1], average, settled, spread)

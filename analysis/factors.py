@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from ablations.arm import Level
 from ablations.units import counted
@@ -116,7 +117,9 @@ def _ordered(levels: Sequence[Level]) -> tuple[Level, ...]:
     return tuple(sorted(numbers)) if len(numbers) == len(distinct) else distinct
 
 
-def factor_effects(arms: Sequence[StudiedArm], correct: Correct) -> pd.DataFrame:
+def factor_effects(
+    arms: Sequence[StudiedArm], correct: Correct, clusters: Int[np.ndarray, " images"] | None = None
+) -> pd.DataFrame:
     """Main effects, a row for each level but its factor's reference, then interactions of two factors, a row for each pair.
 
     Columns: kind (main, interaction), factor, level, reference (in words; on and off for what is switched); for an
@@ -131,21 +134,23 @@ def factor_effects(arms: Sequence[StudiedArm], correct: Correct) -> pd.DataFrame
     Only seeds that every arm of the design has finished count: one that is missing, damaged or diverged in one arm is
     left out of all. One seed gives effects without intervals. Without any, and without a `design`, the table is empty.
 
-    Args: arms: of the study, as `Outcomes.arms`. correct: as `Outcomes.correct`.
+    Args: arms: of the study, as `Outcomes.arms`. correct: as `Outcomes.correct`. clusters: as `Outcomes.clusters`.
     """
     crossed = design(arms)
-    rows = _effect_rows(crossed, correct) if crossed and crossed.shared_seeds(correct) else []
+    rows = _effect_rows(crossed, correct, clusters) if crossed and crossed.shared_seeds(correct) else []
     table = pd.DataFrame(rows, columns=list(EFFECTS))
     table["adjusted_p"] = holm(table["p_value"].to_numpy(float))
     return table
 
 
-def _effect_rows(crossed: Design, correct: Correct) -> list[dict[str, Any]]:
+def _effect_rows(
+    crossed: Design, correct: Correct, clusters: Int[np.ndarray, " images"] | None
+) -> list[dict[str, Any]]:
     main: dict[tuple[str, Level], dict[str, Any]] = {}
     joint = []
     for factor, other in crossed.pairs:
         right = crossed.averaged(correct, factor, other)
-        effects = interaction(right)
+        effects = interaction(right, clusters=clusters)
         # Every pair that a factor is part of gives it the same main effects.
         for name, found in ((factor, effects.a), (other, effects.b)):
             main.update({(name, level): _main(crossed, name, level, effect) for level, effect in found.items()})

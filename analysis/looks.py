@@ -137,7 +137,10 @@ def _effect(outcomes: Outcomes, arm: str, seeds: int, level: float) -> PairedEff
     if len(both) < 2:
         return None
     effect = paired_effect(
-        np.stack([right[seed] for seed in both]), np.stack([reference[seed] for seed in both]), level=1 - level
+        np.stack([right[seed] for seed in both]),
+        np.stack([reference[seed] for seed in both]),
+        clusters=outcomes.clusters,
+        level=1 - level,
     )
     return tested(effect)
 

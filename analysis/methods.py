@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -115,6 +116,7 @@ def paragraph(outcomes: Outcomes, *, margin: float) -> str:
         _pairing(outcomes),
         _test(outcomes, margin),
         _plan(outcomes),
+        _class_questions(outcomes),
         _hardware(outcomes),
     ]
     return " ".join(filter(None, sentences))
@@ -254,6 +256,14 @@ def _pairing(outcomes: Outcomes) -> str:
         if fields
         else ""
     )
+    tuning = outcomes.study.tuning
+    if tuning is not None:
+        chosen = (
+            f" In every arm and seed, the {tuning.words} was chosen by the validation accuracy of that seed's own networks, in "
+            "place of what is named above: effects are those of arms that are tuned so, and what the choice owes to chance is "
+            "part of the variance over seeds, as far as it comes from the seed and not from the validation images, which all "
+            "share."
+        )
     if not outcomes.baseline.spec:
         return f"Every arm was trained with {seeds}.{added}{chosen}"
     shared = (
@@ -272,11 +282,18 @@ def _test(outcomes: Outcomes, margin: float) -> str:
         return ""
     if not tests:
         return "With one seed, differences to the baseline are given without intervals."
+    clusters = ""
+    if outcomes.clusters is not None:
+        count = len(np.unique(outcomes.clusters))
+        clusters = (
+            f" Test images that belong together are no independent draws: the {count:,} clusters are the unit, and intervals "
+            "are for new clusters."
+        )
     return (
         "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with "
         "intervals for new seeds and new test images, each of the level of the test behind the arm's verdict: the variance is "
         "that of a two-way random-effects model over seeds and images [searle1992variance], the quantile Cochran's weighted one "
-        "[cochran1964approximate]. "
+        f"[cochran1964approximate].{clusters} "
         f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple]"
         f"{_looked(outcomes)} and called significant below 0.05; an arm is called equivalent where two one-sided tests, "
         f"adjusted likewise, find it within {100 * margin:g} percentage point{'' if margin == 0.01 else 's'}. All of it holds if "
@@ -311,6 +328,27 @@ def _plan(outcomes: Outcomes) -> str:
         f"that the looks to come would have settled with a chance below {UNLIKELY:.0%}. Intervals have the level of the look at "
         f"which an arm stopped. {borrowed}"
     ).rstrip()
+
+
+def _class_questions(outcomes: Outcomes) -> str:
+    """Which classes were asked about, and when."""
+    asked = outcomes.study.class_questions
+    before = [question.name for question in asked if question.finished_before == 0]
+    later = [question.name for question in asked if question.finished_before]
+    sentences = [
+        f"The recall of {' and '.join(before)} was asked about before any arm was trained; {_by_itself(before)}."
+        if before
+        else "",
+        f"The recall of {' and '.join(later)} was asked about when results could be seen, which explores and does not confirm; "
+        f"{_by_itself(later)}."
+        if later
+        else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _by_itself(names: Sequence[str]) -> str:
+    return f"{'its' if len(names) == 1 else 'their'} p-values are adjusted for the number of arms alone"
 
 
 def _hardware(outcomes: Outcomes) -> str:

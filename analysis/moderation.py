@@ -123,9 +123,13 @@ def stands_out(effects: Sequence[PairedEffect]) -> Bool[np.ndarray, " effects"]:
     if len(tests) <= LEAST_OTHERS:
         return found
     variances = np.array([effects[place].seed_variance for place in tests])
-    df = np.array([effects[place].n_seeds - 1.0 for place in tests])
+    found[tests] = standing_out(variances, np.array([effects[place].n_seeds - 1.0 for place in tests]))
+    return found
+
+
+def standing_out(variances: Float[np.ndarray, " arms"], df: Float[np.ndarray, " arms"]) -> Bool[np.ndarray, " arms"]:
+    """As `stands_out`, of more than 7 variances with their degrees of freedom."""
     known = prior(_others(variances), _others(df))
     # F with infinitely many degrees of freedom below is a chi-square over its own.
     p = stats.f.sf(variances / known.variance, df, np.minimum(known.df, 1e9))
-    found[tests] = holm(np.asarray(p)) < SIGNIFICANT
-    return found
+    return holm(np.asarray(p)) < SIGNIFICANT

@@ -18,7 +18,8 @@ import pandas as pd
 
 from ablations.arm import Level
 from ablations.cell import SplitSizes
-from ablations.record import ArmEntry, Command, LookPlan, Part, Record, Study, StudyCell, looks
+from ablations.cli import known
+from ablations.record import ArmEntry, ClassQuestion, Command, LookPlan, Part, Record, Study, StudyCell, Tuning, looks
 from ablations.store import DamagedRecord, Store
 from ablations.text import printable, quoted
 from cnnkit.cost import Cost
@@ -63,7 +64,7 @@ class StudiedArm:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Fields that differ from the baseline's, with this arm's values."""
     chosen: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the recipe that were chosen for this arm by validation accuracy, with their values."""
+    """Fields of the recipe that were chosen once for this arm by validation accuracy, with their values."""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """The network, as its manifest has it."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +92,10 @@ class Description:
     """The plan by which arms stopped, where there is one."""
     other_looks: int = 0
     """Looks by which arms stopped that were planned for other comparisons."""
+    tuning: Tuning | None = None
+    """What every seed of each arm has chosen for itself by its validation accuracy; `Outcomes.cells` says what."""
+    class_questions: Sequence[ClassQuestion] = ()
+    """Classes, or groups of classes, of which each gets a test of its own."""
 
     @property
     def data_text(self) -> str:
@@ -118,6 +123,9 @@ class Answers:
     """Class of each test image, a position in the class names: (images,) int64. Empty where no cell can be read."""
     predictions: Predictions
     """Every arm is there, and of its seeds those that can be used: (images,) of the smallest type that holds the classes."""
+    clusters: np.ndarray | None = None
+    """Which test images belong together, such as frames of one video: any number, the same for those of one cluster, (images,)
+    int64. None: each stands for itself."""
     damaged: Sequence[Excluded] = ()
     """Finished cells whose logits cannot be used."""
 
@@ -174,6 +182,7 @@ class Outcomes:
         return cls(**_of_store(store, manifest, Description(
             name=manifest.name, question=manifest.question, protocol=_protocol(manifest), data=manifest.data,
             split=manifest.split, commands=tuple(commands), folder=store.study_folder(manifest.name), looks=manifest.looks,
+            tuning=manifest.tuning, class_questions=manifest.class_questions,
         )))  # fmt: skip
 
     @property
@@ -201,6 +210,19 @@ class Outcomes:
             study = replace(study, looks=None, other_looks=len(study.looks.seeds) - 1)
         return replace(self, arms=tuple(arms.values()), cells=cells, study=study)
 
+    def asking(self, *classes: str) -> Self:
+        """The same outcomes with further questions about classes, or groups of them, as they are asked now.
+
+        Raises: UserError: no class and no group is called so.
+        """
+        had = [question.name for question in self.study.class_questions]
+        seen = int((~self.finished["is_baseline"].astype(bool)).sum())
+        new = [
+            known("class", name, [*self.classes, *self.groups]) for name in dict.fromkeys(classes) if name not in had
+        ]
+        asked = (*self.study.class_questions, *(ClassQuestion(name=name, finished_before=seen) for name in new))
+        return replace(self, study=replace(self.study, class_questions=asked))
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """Every seed that an arm of the study has, whether its cell is finished or not."""
@@ -224,6 +246,11 @@ class Outcomes:
     def predictions(self) -> Predictions:
         """As `Answers.predictions`."""
         return self._answers.predictions
+
+    @property
+    def clusters(self) -> np.ndarray | None:
+        """As `Answers.clusters`. Whoever computes an interval for new test images hands them to it: clusters are its unit."""
+        return self._answers.clusters
 
     @cached_property
     def correct(self) -> dict[str, dict[int, np.ndarray]]:
@@ -276,8 +303,15 @@ class Outcomes:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader must know of how the study came about: sentences on each damaged record, and on added seeds."""
+        """What a reader must know of how the study came about: sentences on each damaged record, on clusters of
+        test images, and on added seeds.
+        """
         notes = [cell.reason for cell in self.excluded if cell.status == "damaged"]
+        if self.clusters is not None:
+            notes.append(
+                f"The {len(self.labels):,} test images belong to {len(np.unique(self.clusters)):,} clusters, which are the unit "
+                "of intervals and p-values: they are for new clusters."
+            )
         if self.looks > 1:
             notes.append(
                 f"Seeds were added after results had been seen: p-values of the effects pay for {self.looks} looks."
@@ -363,13 +397,24 @@ def _protocol(study: Study) -> str:
 
 
 def _of_store(store: Store, manifest: Study, description: Description) -> dict[str, Any]:
-    arms = {entry.name: _studied(entry, manifest.tuned.get(entry.name, {})) for entry in manifest.arms}
+    manifest = store.decided(manifest)
+    by_seed = [] if manifest.tuning is None else [manifest.tuning.field]
+    arms = {entry.name: _studied(entry, manifest.tuned.get(entry.name, {}), by_seed) for entry in manifest.arms}
     entries = {entry.name: entry for entry in manifest.arms}
     order = {name: place for place, name in enumerate(arms)}
     rows, records = [], {}
     for cell in sorted(manifest.cells, key=lambda cell: (order[cell.arm], cell.seed)):
         standing, record = _standing(store, cell, entries[cell.arm])
-        rows.append({**_of_arm(arms[cell.arm], description), "seed": cell.seed, "key": cell.key, **printable(standing)})
+        rows.append(
+            {
+                **_of_arm(arms[cell.arm], description),
+                **({"chosen": in_words(cell.chosen)} if cell.chosen else {}),
+                **({"epochs": cell.chosen["epochs"]} if "epochs" in cell.chosen else {}),
+                "seed": cell.seed,
+                "key": cell.key,
+                **printable(standing),
+            }
+        )
         if record is not None:
             records[cell.arm, cell.seed] = record
     classes = tuple(manifest.data.classes)
@@ -377,7 +422,11 @@ def _of_store(store: Store, manifest: Study, description: Description) -> dict[s
         "arms": tuple(arms.values()),
         "classes": classes,
         "cells": cell_table(rows),
-        "read_answers": lambda: _answers(store, records, list(arms), len(classes)),
+        "read_answers": lambda: _with_clusters(
+            _answers(store, records, list(arms), len(classes)),
+            manifest.data.test_clusters,
+            store.study_folder(manifest.name),
+        ),
         "groups": {name: members for name, members in manifest.data.groups.items() if members and {*members} <= {*classes}},
         "curves": {cell: record.curve for cell, record in records.items()},
         "read_logits": lambda arm, seed, part: store.logits(records[arm, seed], part),
@@ -385,12 +434,12 @@ def _of_store(store: Store, manifest: Study, description: Description) -> dict[s
     }  # fmt: skip
 
 
-def _studied(entry: ArmEntry, chosen: Mapping[str, Any]) -> StudiedArm:
+def _studied(entry: ArmEntry, chosen: Mapping[str, Any], by_seed: Sequence[str]) -> StudiedArm:
     return StudiedArm(
         name=entry.name,
         is_baseline=entry.is_baseline,
         levels=entry.levels,
-        changes={name: value for name, value in entry.changes.items() if name not in chosen},
+        changes={name: value for name, value in entry.changes.items() if name not in {*chosen, *by_seed}},
         chosen=chosen,
         spec=entry.spec,
         recipe=entry.recipe,
@@ -419,13 +468,15 @@ def _of_arm(arm: StudiedArm, study: Description) -> dict[str, Any]:
 
 def _standing(store: Store, cell: StudyCell, arm: ArmEntry) -> tuple[dict[str, Any], Record | None]:
     """The status of a cell, and its record where it is finished."""
+    if cell.candidates and not cell.chosen:
+        return _undecided(store, cell), None
     key = cell.key
     if store.is_finished(key):
         try:
             record = store.read(key)
         except DamagedRecord as error:
             return {"status": "damaged", "note": str(error)}, None
-        if record.seed != cell.seed or not arm.is_of(record.identity):
+        if record.seed != cell.seed or not arm.choosing(cell.chosen).is_of(record.identity):
             of = f"{quoted(arm.name)}, seed {cell.seed}"
             note = f"{store.cell_folder(key)}: it is not a cell of {of}, whatever the manifest says"
             return {"status": "damaged", "note": note}, None
@@ -434,6 +485,32 @@ def _standing(store: Store, cell: StudyCell, arm: ArmEntry) -> tuple[dict[str, A
     if failure is not None:
         return {"status": failure.kind, "note": failure.sentence}, None
     return {"status": "running" if store.is_claimed(key) else "missing", "note": ""}, None
+
+
+def _undecided(store: Store, cell: StudyCell) -> dict[str, Any]:
+    """The status of a cell that is still to be chosen."""
+    failures = [store.failure(key) for key in cell.keys if not store.is_finished(key)]
+    known = [failure for failure in failures if failure is not None]
+    failed = next((failure for failure in known if failure.kind == "failed"), None)
+    if failed is not None:
+        return {"status": "failed", "note": failed.sentence}
+    if len(known) == len(cell.keys):
+        return {"status": "diverged", "note": f"all {len(known)} values; {known[0].sentence}"}
+    if not failures:
+        return {"status": "damaged", "note": _damage(store, cell)}
+    running = any(map(store.is_claimed, cell.keys))
+    ended = len(cell.keys) - len(failures) + len(known)
+    return {"status": "running" if running else "missing", "note": f"{ended} of {len(cell.keys)} values tried"}
+
+
+def _damage(store: Store, cell: StudyCell) -> str:
+    """What is wrong with the candidates, all of which are finished."""
+    for key in cell.keys:
+        try:
+            store.read(key)
+        except DamagedRecord as error:
+            return str(error)
+    return f"no candidate of {quoted(cell.arm)}, seed {cell.seed} has a learning curve"
 
 
 def _measured(record: Record) -> dict[str, Any]:
@@ -488,4 +565,16 @@ def _answers(store: Store, records: Mapping[tuple[str, int], Record], arms: Sequ
             else:
                 folder = store.cell_folder(records[arm, seed].key)
                 leave_out((arm, seed), f"{folder}: its test labels are not those of most of the study's cells")
-    return Answers(np.frombuffer(most, dtype=np.int64), predictions, tuple(damaged))
+    return Answers(np.frombuffer(most, dtype=np.int64), predictions, damaged=tuple(damaged))
+
+
+def _with_clusters(answers: Answers, clusters: Sequence[int] | None, folder: Path) -> Answers:
+    """Raises: UserError: the clusters are those of other test images."""
+    if clusters is None or not len(answers.labels):
+        return answers
+    if len(clusters) != len(answers.labels):
+        raise UserError(
+            f"{folder / 'study.json'} names the clusters of {len(clusters):,} test images, and the cells have "
+            f"{len(answers.labels):,}; move it away and run the study's command again"
+        )
+    return replace(answers, clusters=np.array(clusters, dtype=np.int64))

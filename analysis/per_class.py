@@ -23,7 +23,7 @@ Sources: Hampel 1974, J. American Statistical Association 69:383-393 (influence)
 25:193-203 (linearised ratios in a variance); Cochran 1977, Sampling Techniques, chapters 5 and 6 (strata, ratios).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -90,8 +90,12 @@ def rows_of(outcomes: Outcomes) -> list[Row]:
 
 
 def _with_images(outcomes: Outcomes) -> list[int]:
-    """The classes that have two test images or more, as positions in the class names."""
-    counts = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
+    """The classes that have two test images or more, or two clusters of them, as positions in the class names."""
+    labels, clusters = outcomes.labels, outcomes.clusters
+    if clusters is not None:
+        _, first = np.unique(np.stack([labels, clusters]), axis=1, return_index=True)
+        labels = labels[first]
+    counts = np.bincount(labels, minlength=len(outcomes.classes))
     return np.flatnonzero(counts > 1).tolist()
 
 
@@ -136,7 +140,11 @@ def class_table(outcomes: Outcomes) -> pd.DataFrame:
         for measure in MEASURES:
             for each in about:
                 values = own.values(each.weights, measure)
-                effect = contrast_effect(values, step=own.step(each.weights, measure))
+                effect = contrast_effect(
+                    values,
+                    clusters=own.clusters(each.weights, measure, outcomes.clusters),
+                    step=own.step(each.weights, measure),
+                )
                 known = own.step(each.weights, measure) > 0 and not effect.reason
                 rows.append(
                     {
@@ -174,7 +182,11 @@ def class_effects(outcomes: Outcomes) -> pd.DataFrame:
         for measure in MEASURES:
             for each in about:
                 values = own.values(each.weights, measure) - other.values(each.weights, measure)
-                effect = contrast_effect(values, step=max(of.step(each.weights, measure) for of in (own, other)))
+                effect = contrast_effect(
+                    values,
+                    clusters=own.clusters(each.weights, measure, outcomes.clusters),
+                    step=max(of.step(each.weights, measure) for of in (own, other)),
+                )
                 found = {**_interval(effect), "paired_seeds": len(seeds)}
                 rows.append({"arm": arm, "kind": each.kind, "class": each.name, "measure": measure, **found})
     table = pd.DataFrame(rows, columns=CLASS_EFFECTS)
@@ -184,6 +196,26 @@ def class_effects(outcomes: Outcomes) -> pd.DataFrame:
             tests = family & (table["measure"] == measure)
             table.loc[tests, "adjusted_p"] = holm(table.loc[tests, "p_value"].to_numpy(float))
     return table
+
+
+def recall_effect(
+    outcomes: Outcomes, arm: str, about: Row, seeds: Sequence[int], *, level: float = 0.95
+) -> PairedEffect:
+    """What an arm changes in the recall of a class, or in a group's mean recall.
+
+    Args: seeds: that it and the baseline have.
+    """
+    n = len(outcomes.classes)
+    own, other = (
+        _Linearised(np.stack([outcomes.predictions[name][seed] for seed in seeds]), outcomes.labels, n)
+        for name in (arm, outcomes.baseline.name)
+    )
+    return contrast_effect(
+        own.values(about.weights, "recall") - other.values(about.weights, "recall"),
+        clusters=own.clusters(about.weights, "recall", outcomes.clusters),
+        step=own.step(about.weights, "recall"),
+        level=level,
+    )
 
 
 def confusions(outcomes: Outcomes) -> pd.DataFrame:
@@ -203,6 +235,7 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
     for arm, seeds, predicted, baseline in _pairs(outcomes):
         for true_class in _with_images(outcomes):
             own = outcomes.labels == true_class
+            clusters = None if outcomes.clusters is None else outcomes.clusters[own]
             arm_own, baseline_own = predicted[:, own], baseline[:, own]
             for other_class, other_name in enumerate(outcomes.classes):
                 if other_class == true_class:
@@ -215,7 +248,7 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
                         "predicted_class": other_name,
                         "baseline_rate": baseline_taken.mean(),
                         "arm_rate": arm_taken.mean(),
-                        **_interval(paired_effect(arm_taken, baseline_taken)),
+                        **_interval(paired_effect(arm_taken, baseline_taken, clusters=clusters)),
                         "paired_seeds": len(seeds),
                     }
                 )
@@ -248,9 +281,9 @@ def gained_and_lost(confusions: pd.DataFrame, n: int = 3) -> pd.DataFrame:
 def flips(outcomes: Outcomes) -> pd.DataFrame:
     """On how many test images an arm and the baseline differ in being right: a row an arm and seed that both have.
 
-    Columns: arm, seed, baseline_right_arm_wrong, baseline_wrong_arm_right (images), p_value (McNemar's exact test); and, the
-    same in all rows of an arm, lost_in_every_seed, gained_in_every_seed (images that the baseline gets right and the
-    arm wrong in every paired seed, and the reverse), paired_seeds.
+    Columns: arm, seed, baseline_right_arm_wrong, baseline_wrong_arm_right (images), p_value (McNemar's exact test, or its
+    form for clusters of images); and, the same in all rows of an arm, lost_in_every_seed, gained_in_every_seed (images that
+    the baseline gets right and the arm wrong in every paired seed, and the reverse), paired_seeds.
 
     McNemar's test speaks of the two trained networks of its row: below 0.05, the choice of test images does not explain
     the difference between their accuracies. Two networks of one recipe, trained from different seeds, can differ as
@@ -264,7 +297,7 @@ def flips(outcomes: Outcomes) -> pd.DataFrame:
         lost = int((baseline_right & ~arm_right).all(axis=0).sum())
         gained = int((arm_right & ~baseline_right).all(axis=0).sum())
         for place, seed in enumerate(seeds):
-            pair = mcnemar(arm_right[place], baseline_right[place])
+            pair = mcnemar(arm_right[place], baseline_right[place], clusters=outcomes.clusters)
             rows.append((arm, seed, pair.baseline_only, pair.arm_only, pair.p_value, lost, gained, len(seeds)))
     return pd.DataFrame(rows, columns=FLIPS)
 
@@ -316,6 +349,12 @@ class _Linearised:
         values = of_pairs.take(self.place[:, used])
         mean = values.mean(axis=1, keepdims=True)
         return mean + (values - mean) * used.mean()
+
+    def clusters(
+        self, weights: Float[np.ndarray, " classes"], measure: Measure, clusters: Int[np.ndarray, " images"] | None
+    ) -> Int[np.ndarray, " used_images"] | None:
+        """Which of the images that `values` is of belong together."""
+        return clusters[self._used(weights)] if clusters is not None and measure == "recall" else clusters
 
     def _used(self, weights: Float[np.ndarray, " classes"]) -> Bool[np.ndarray, " images"]:
         return weights[self.labels] != 0  # other images have no influence on a recall

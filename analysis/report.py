@@ -166,9 +166,10 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
     """What was run, on what, as far as it is known."""
     cells, done = outcomes.cells, outcomes.finished
     lost = cells[cells["status"] != "finished"]
-    baseline = methods.in_short(outcomes.baseline)
+    baseline, tuning = methods.in_short(outcomes.baseline), outcomes.study.tuning
     facts = [
         ("protocol", "; the baseline: ".join(filter(None, (outcomes.study.protocol, baseline)))),
+        ("tuned", "" if tuning is None else f"{tuning.words}, by every seed for itself on the validation images"),
         ("data", outcomes.study.data_text),
         ("cells", f"{len(outcomes.arms)} arms x {_seeds(cells)}: "
                   f"{_listed(cells['status'].value_counts(sort=False))}"),

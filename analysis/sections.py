@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ablations.text import quoted
 from ablations.units import counted
 from analysis import measure_tables, tables
 from analysis.flipping import FlippingImage, flipping_images
 from analysis.page_parts import Answer, Card, Picture, Section
+from analysis.pairs import MOST_ARMS
 from analysis.render import Table, with_minus_signs
 from analysis.statistics import SIGNIFICANT
 from analysis.study_tables import StudyTables
@@ -40,17 +42,50 @@ Maker = Callable[[Source], list[Section]]
 def effects(source: Source) -> list[Section]:
     """Differences to the baseline, and what they cost."""
     study = source.study
-    title = study.outcomes.study.name
+    title, arms = study.outcomes.study.name, len(study.outcomes.arms)
+    details = []
+    if not study.variances.empty:
+        details.append(("Variances over seeds, own and moderated", tables.variances(study.variances)))
+    if not study.pairs.empty:
+        details.append((f"All {len(study.pairs)} pairs of arms", tables.pairs(study.pairs)))
+    too_many = (
+        f"{arms} arms are too many for a table of all pairs; report.py --against compares all with any one of them."
+    )
     return [
         Section(
             "Effects",
+            [too_many] if arms > MOST_ARMS else [],
             figures=[*source.pictures("forest", "cost"), *source.drawn("steps")],
             tables=[tables.effects(study.effects, title=title), tables.arms(study.effects, title=title)],
-            details=[]
-            if study.variances.empty
-            else [("Variances over seeds, own and moderated", tables.variances(study.variances))],
+            details=details,
         )
     ]
+
+
+def class_questions(source: Source) -> list[Section]:
+    """What was asked about classes, beforehand or later; nothing of it where nobody asked."""
+    study = source.study
+    asked = study.outcomes.study.class_questions
+    if not asked:
+        return []
+    before = [quoted(question.name) for question in asked if question.finished_before == 0]
+    later = [f"{quoted(question.name)} ({question.asked})" for question in asked if question.finished_before]
+    texts = [
+        f"Asked before any arm was trained, so that a significant answer confirms: {', '.join(before)}."
+        if before
+        else "",
+        f"Asked later, so that a significant answer wants to be confirmed on new seeds: {', '.join(later)}."
+        if later
+        else "",
+    ]
+    found = study.class_questions
+    lacking = [question.name for question in asked if question.name not in set(found["class"])]
+    if lacking:
+        texts.append(
+            f"Nothing can be said of {', '.join(map(quoted, lacking))}: too few test images, or none read yet."
+        )
+    shown = [tables.class_questions(found, baseline=study.outcomes.baseline.name)] if len(found) else []
+    return [Section("Questions about classes", list(filter(None, texts)), tables=shown)]
 
 
 def looks(source: Source) -> list[Section]:
@@ -230,6 +265,7 @@ def _lacking(cells: Sequence[str]) -> list[str]:
 
 MAKERS: Sequence[Maker] = (
     effects,
+    class_questions,
     looks,
     factors,
     learning,

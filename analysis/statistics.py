@@ -417,13 +417,14 @@ class Factorial(Generic[A, B]):
 def interaction(
     correct: Mapping[tuple[A, B], Real[np.ndarray, "seeds images"] | Bool[np.ndarray, "seeds images"]],
     *,
+    clusters: Int[np.ndarray, " images"] | None = None,
     images: Images = "new",
     level: float = 0.95,
 ) -> Factorial[A, B]:
     """Main effects and interactions of two crossed factors.
 
     Args: correct: (level of the first factor, level of the second) -> as in `paired_effect`, or its mean over the levels
-        of further factors. The first entry holds both reference levels.
+        of further factors. The first entry holds both reference levels. clusters: as in `paired_effect`.
     Raises: ValueError: a factor has one level, a combination is missing, or the arrays do not fit together.
     """
     levels_a, levels_b = (list(dict.fromkeys(levels)) for levels in zip(*correct, strict=True)) if correct else ([], [])
@@ -437,7 +438,7 @@ def interaction(
     value = {key: array.astype(np.float64) for key, array in correct.items()}
 
     def effect(contrast: np.ndarray) -> PairedEffect:
-        return contrast_effect(contrast, images=images, level=level)
+        return contrast_effect(contrast, clusters=clusters, images=images, level=level)
 
     (a0, *others_a), (b0, *others_b) = levels_a, levels_b
     return Factorial(
@@ -518,15 +519,43 @@ class Flips:
     """Two-sided, for these two networks on the population of images: both kinds are equally frequent."""
 
 
-def mcnemar(arm_correct: Bool[np.ndarray, " images"], baseline_correct: Bool[np.ndarray, " images"]) -> Flips:
+def mcnemar(
+    arm_correct: Bool[np.ndarray, " images"],
+    baseline_correct: Bool[np.ndarray, " images"],
+    *,
+    clusters: Int[np.ndarray, " images"] | None = None,
+) -> Flips:
     """McNemar's exact test of one seed's two networks. It says nothing about other seeds, so nothing about the recipe.
 
-    Raises: ValueError: the two do not fit together.
-    Source: McNemar 1947, Psychometrika 12:153-157; for classifiers Dietterich 1998, Neural Computation 10:1895-1923.
+    Of images that belong together, the networks' answers are exchanged a cluster at a time: the same test, where a cluster
+    counts for as many images as the networks differ by in it.
+
+    Args: clusters: as in `paired_effect`.
+    Raises: ValueError: the arrays do not fit together.
+    Source: McNemar 1947, Psychometrika 12:153-157; for classifiers Dietterich 1998, Neural Computation 10:1895-1923; Fisher
+        1935, The Design of Experiments, section 21 (the signs of paired differences).
     """
     _require_pair(arm_correct, baseline_correct, axes=1)
     arm_only = int((arm_correct & ~baseline_correct).sum())
     baseline_only = int((baseline_correct & ~arm_correct).sum())
+    if clusters is not None:
+        if clusters.shape != arm_correct.shape:
+            raise ValueError(f"need the cluster of each of {len(arm_correct)} images, got {clusters.shape}")
+        _, place = np.unique(clusters, return_inverse=True)
+        differences = np.bincount(place, weights=arm_correct.astype(np.float64) - baseline_correct)
+        return Flips(arm_only, baseline_only, _chance_of_signs(differences.astype(np.int64)))
     flips = arm_only + baseline_only
     p_value = float(stats.binomtest(arm_only, flips).pvalue) if flips else 1.0
     return Flips(arm_only, baseline_only, p_value)
+
+
+def _chance_of_signs(differences: Int[np.ndarray, " clusters"]) -> float:
+    """That the sum of differences is as far from 0 as it is, or farther, if each had its sign by the throw of a coin."""
+    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    positive = np.ones(1)  # distribution of the sum of those that come out positive
+    for size, count in zip(sizes, counts, strict=True):
+        spread = np.zeros(size * count + 1)
+        spread[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        positive = np.convolve(positive, spread)
+    sums = 2 * np.arange(len(positive)) - (len(positive) - 1)
+    return min(float(positive[np.abs(sums) >= abs(differences.sum())].sum()), 1.0)

@@ -10,10 +10,12 @@ import pandas as pd
 
 from analysis import fit, per_class
 from analysis.calibration import Calibration, calibration
+from analysis.class_questions import class_question_table
 from analysis.effects import effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.looks import look_table
 from analysis.outcomes import Outcomes
+from analysis.pairs import pair_table
 from analysis.study_measures import StudyMeasures
 from analysis.variances import variance_table
 from analysis.verdicts import MARGIN
@@ -31,6 +33,16 @@ class StudyTables:
     def effects(self) -> pd.DataFrame:
         """As `analysis.effects.effect_table`."""
         return effect_table(self.outcomes, margin=self.margin)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """As `analysis.pairs.pair_table`."""
+        return pair_table(self.outcomes)
+
+    @cached_property
+    def class_questions(self) -> pd.DataFrame:
+        """As `analysis.class_questions.class_question_table`."""
+        return class_question_table(self.outcomes, margin=self.margin)
 
     @cached_property
     def looks(self) -> pd.DataFrame | None:
@@ -56,7 +68,7 @@ class StudyTables:
     @cached_property
     def factor_effects(self) -> pd.DataFrame:
         """As `analysis.factors.factor_effects`."""
-        return factor_effects(self.outcomes.arms, self.outcomes.correct)
+        return factor_effects(self.outcomes.arms, self.outcomes.correct, self.outcomes.clusters)
 
     @cached_property
     def factor_accuracies(self) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from ablations.text import quoted
 from ablations.units import size
 from analysis.effects import TOO_WIDE_MEANS, WIDEST, difference, mixed_kinds, points, probability, with_interval
 from analysis.per_class import MEASURES, Measure
@@ -95,6 +96,60 @@ def _too_wide(frame: pd.DataFrame, *prefixes: str) -> tuple[str, ...]:
     return (TOO_WIDE_MEANS,) if any((width > WIDEST).any() for width in widths) else ()
 
 
+def pairs(frame: pd.DataFrame) -> Table:
+    """Every two arms against each other.
+
+    Args: frame: as `analysis.pairs.pair_table`.
+    """
+    columns = (
+        Column("difference", lambda row: f"{quoted(row['arm'])} minus {quoted(row['minus'])}", "left", 0),
+        Column("points [interval]", PAIRED.text, priority=1),
+        Column(f"p Holm, {len(frame)} pairs", lambda row: probability(row["adjusted_p"]), priority=2),
+        Column("seeds", lambda row: str(row["paired_seeds"]), priority=3),
+    )
+    notes = (
+        "Accuracy of the first arm less that of the second, in percentage points, over the seeds that both have finished. A "
+        "family of its own: p and intervals are adjusted for all these pairs by Holm's method, so a difference to the baseline "
+        "may be significant in the table of effects, which asks fewer questions, and not here.",
+        *_too_wide(frame, ""),
+    )
+    return Table("pairs", "Every two arms", frame, columns, notes)
+
+
+def class_questions(frame: pd.DataFrame, *, baseline: str) -> Table:
+    """What each arm changes in the classes that were asked about.
+
+    Args: frame: as `analysis.class_questions.class_question_table`. baseline: its name.
+    """
+    columns = (
+        Column("recall of", lambda row: str(row["class"]), "left", 0),
+        Column("asked", lambda row: row["asked"], "left", 2),
+        ARM,
+        Column("difference [interval]", _class_difference, priority=1),
+        Column("p Holm, arms", lambda row: probability(row["adjusted_p"]), priority=2),
+        Column("verdict", lambda row: row["verdict"], priority=1),
+        Column("baseline %", lambda row: points(row["baseline_recall"]), priority=4),
+        Column("arm %", lambda row: points(row["arm_recall"]), priority=4),
+        Column("seeds", lambda row: str(row["paired_seeds"]), priority=5),
+    )
+    notes = (
+        "Recall: share of the class's test images that are right, or the mean of a group's classes, in percent; difference in "
+        "percentage points, paired by seed and test image, with the interval of the test behind the verdict. Each question is "
+        "corrected for the number of arms by itself (Holm), and for looks as the effects are. Asked beforehand: an answer below "
+        "0.05 confirms. Asked later: it may have been asked because of what was seen, so confirm it on new seeds.",
+        *_too_wide(frame, "shown_"),
+    )
+    return Table("class_questions", f"Questions about classes: each arm minus {baseline}", frame, columns, notes)
+
+
+def _class_difference(row: pd.Series) -> str:
+    if math.isnan(row["delta"]):
+        return "no pair of cells yet"
+    if row["paired_seeds"] == 1:
+        return f"{points(row['delta'], sign=True)} (one seed: no interval)"
+    return with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True)
+
+
 def looks(frame: pd.DataFrame) -> Table:
     """How a study with planned looks went.
 
@@ -166,7 +221,8 @@ def arms(frame: pd.DataFrame, *, title: str = "") -> Table:
     )
     shared = "; *: trials shared the device, which lengthens them" if frame["shared_device"].any() else ""
     hours = " GPU-h: of all seeds." if frame["gpu_hours"].any() else ""
-    chosen = " Chosen: by validation accuracy, on a seed of its own." if frame["chosen"].any() else ""
+    how = "by each seed for itself" if frame["tuned_by_seed"].any() else "on a seed of its own"
+    chosen = f" Chosen: by validation accuracy, {how}." if frame["chosen"].any() else ""
     notes = (
         f"Field: receptive field of the last block in original pixels. Validation accuracy after the last epoch: mean over "
         f"seeds with standard deviation. s: seconds of a trial, mean over seeds{shared}.{hours}{chosen}",

@@ -55,6 +55,9 @@ class DataDescription(Stored):
     """A name for each position of a logit vector."""
     groups: dict[str, tuple[str, ...]] = {}
     """Classes that are also looked at together, by the group's name."""
+    test_clusters: tuple[int, ...] | None = None
+    """Which test images belong together, such as frames of one video: the same number for those of one cluster. None: each
+    stands for itself."""
     image_size: int
     """Height and width of the stored images, in pixels."""
     channels: int

@@ -30,6 +30,9 @@ class ImageSet:
     """(n, channels, height, width) uint8; RGB where there are three channels. May be a file that is mapped into memory."""
     labels: np.ndarray
     """(n,) int64, positions in the class names."""
+    clusters: np.ndarray | None = field(default=None, kw_only=True)
+    """(n,) int64: which images belong together, such as frames of one video, the same number for those of one cluster. None:
+    each stands for itself."""
     rows: np.ndarray | None = field(default=None)
     """(n,) int64, those of `pixels` that belong to the set, where a part of a mapped file was chosen; None: all, in order."""
     stored_digests: np.ndarray | None = field(default=None, repr=False)
@@ -40,7 +43,7 @@ class ImageSet:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A mapped file travels as its name: processes of one machine share it, and nothing is copied."""
-        return _received, (_sent(self.pixels), self.labels, self.rows, _sent(self.stored_digests))
+        return _received, (_sent(self.pixels), self.labels, self.rows, _sent(self.stored_digests), self.clusters)
 
     @property
     def is_mapped(self) -> bool:
@@ -66,15 +69,16 @@ class ImageSet:
 
     def in_memory(self) -> "ImageSet":
         """The same, copied from the file: for other machines, which do not see it."""
-        return ImageSet(np.array(self.images), self.labels) if self.is_mapped else self
+        return ImageSet(np.array(self.images), self.labels, clusters=self.clusters) if self.is_mapped else self
 
     def chosen(self, keep: np.ndarray) -> "ImageSet":
         """Those that `keep` is true of, in the same order. (n,) bool."""
+        clusters = None if self.clusters is None else self.clusters[keep]
         if not self.is_mapped:
             digests = None if self.stored_digests is None else self.stored_digests[keep]
-            return ImageSet(self.pixels[keep], self.labels[keep], stored_digests=digests)
+            return ImageSet(self.pixels[keep], self.labels[keep], stored_digests=digests, clusters=clusters)
         rows = np.flatnonzero(keep) if self.rows is None else self.rows[keep]
-        return ImageSet(self.pixels, self.labels[keep], rows, self.stored_digests)
+        return ImageSet(self.pixels, self.labels[keep], rows, self.stored_digests, clusters=clusters)
 
     @property
     def rank(self) -> np.ndarray:
@@ -150,9 +154,11 @@ class _Mapped:
             ) from error
 
 
-def _received(pixels: Any, labels: np.ndarray, rows: np.ndarray | None, digests: Any) -> ImageSet:
+def _received(
+    pixels: Any, labels: np.ndarray, rows: np.ndarray | None, digests: Any, clusters: np.ndarray | None
+) -> ImageSet:
     pixels, digests = (one.opened() if isinstance(one, _Mapped) else one for one in (pixels, digests))
-    return ImageSet(pixels, labels, rows, digests)
+    return ImageSet(pixels, labels, rows, digests, clusters=clusters)
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,8 @@ class Data:
     @property
     def description(self) -> DataDescription:
         """What results keep of the data."""
-        return self.about.model_copy(update={"text": self.describe()})
+        clusters = None if self.test.clusters is None else tuple(self.test.clusters.tolist())
+        return self.about.model_copy(update={"text": self.describe(), "test_clusters": clusters})
 
     @cached_property
     def warning(self) -> str:

@@ -2,6 +2,7 @@
 
     python experiments/report.py results/studies/depth-quick
     python experiments/report.py results/studies/depth-quick --margin 0.5 --out depth-report
+    python experiments/report.py results/studies/depth-quick --class cat
     python experiments/report.py results/studies/residual-quick --against "2 convolutions" --out against-2-convolutions
 
 STUDY is a study's folder, or a results folder that holds one study. Reads only what the study left behind, and trains
@@ -12,12 +13,13 @@ writes the same report at its end.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib as mpl
 import tyro
 
-from ablations.cli import console, parse, run_script, share_of_points
-from analysis import report
+from ablations.cli import console, names_of, parse, run_script, share_of_points
+from analysis import report, tables
 from analysis.outcomes import Outcomes
 from analysis.study_images import find_images
 from analysis.study_tables import StudyTables
@@ -37,6 +39,9 @@ class Arguments:
     """Differences within so many percentage points count as equivalent."""
     data: str | None = None
     """A folder with the data set, for the images that the page shows; where the study's commands found it, by default."""
+    class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """A class, or a group of classes, that gets a test of its own; or several, separated by commas. What was not asked when the
+    study was planned (run_ablation.py --class) is labelled so."""
     against: str | None = None
     """An arm that all others are compared with, in the baseline's place; needs --out."""
 
@@ -50,18 +55,23 @@ def main(arguments: Sequence[str]) -> int:
         if args.out is None:
             raise UserError("--against writes another report than the study's own; give it a folder with --out")
         outcomes = outcomes.against(args.against)
+    if args.class_ is not None:
+        outcomes = outcomes.asking(*names_of("--class", args.class_))
     assert outcomes.study.folder is not None  # it lies in a results folder
     folder = outcomes.study.folder / report.FOLDER if args.out is None else args.out.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / report.PAGE).is_file())):
         raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
     mpl.use("agg")  # files need no window
+    study = StudyTables(outcomes, margin=margin)
     try:
-        page = report.write(StudyTables(outcomes, margin=margin), folder, images=find_images(outcomes, args.data))
+        page = report.write(study, folder, images=find_images(outcomes, args.data))
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
-    console().print(
-        f"wrote {page}, with its tables (csv, tex) and figures (svg) beside it", markup=False, soft_wrap=True
-    )
+    out = console()
+    if args.class_ is not None:
+        table = tables.class_questions(study.class_questions, baseline=outcomes.baseline.name)
+        out.print(table.for_terminal())
+    out.print(f"wrote {page}, with its tables (csv, tex) and figures (svg) beside it", markup=False, soft_wrap=True)
     return 0
 
 

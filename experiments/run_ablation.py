@@ -20,11 +20,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ablations.cli import INTERRUPTED, OUT_OF_TIME, SOME_FAILED, console, known, parse, run_script
+from ablations.cli import INTERRUPTED, OUT_OF_TIME, SOME_FAILED, console, known, names_of, parse, run_script
 from ablations.grid_files import is_grid_file
 from ablations.grids import GRIDS
 from ablations.protocols import PROTOCOLS, Protocol, Split
@@ -83,6 +83,9 @@ class Arguments:
     variance: Literal["own", "moderated"] = "own"
     """Whether an arm's variance over seeds is its own, or borrows from the other arms' (at least 8); not to be changed once
     there are results."""
+    class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """A class, or a group of classes, that gets a test of its own, such as cat; or several, separated by commas. The study
+    keeps it, and when it was asked: before there are results, or later."""
     budget: str | None = None
     """Time such as 2h, 90m, 45min or 1h30m: no cell is started that would end later; the tables hold as they are."""
     dry_run: bool = False
@@ -96,7 +99,10 @@ class Arguments:
     shard: str | None = None
     """I/N: train only the I-th of N parts of the cells, on machines that share no Ray; copy the results together."""
     tune: str | None = None
-    """FIELD=VALUE,VALUE: choose a field of the recipe for each arm by validation accuracy, on a seed of its own."""
+    """FIELD=VALUE,VALUE: every seed of each arm chooses a field of the recipe for itself, by its validation accuracy; all values
+    are trained with every seed, and the intervals hold for arms that are tuned so."""
+    tune_once: bool = False
+    """Choose once for each arm, on a seed of its own: fewer cells, and intervals for the values so chosen alone."""
     keep_weights: Literal["all", "none"] = "all"
     """Whether records keep the trained weights, which pictures of attention and further measures need."""
     measures: bool = True
@@ -269,8 +275,10 @@ def main(arguments: Sequence[str]) -> int:
     settings = Settings(
         seeds=seeds[-1],
         looks=looks_of(seeds, args.variance),
+        classes=() if args.class_ is None else names_of("--class", args.class_),
         budget=budget,
         tune=tune,
+        tune_once=args.tune_once,
         shard=shard,
         address=args.address,
         gpu_fraction=fraction,
@@ -320,14 +328,22 @@ def looks_of(seeds: Sequence[int], variance: Literal["own", "moderated"]) -> "Pl
 
 
 def expectation(prepared: "PreparedStudy", plan: "Plan") -> list[tuple[str, str]]:
-    """How many cells a study with planned looks takes, as a headed line; nothing for other studies."""
+    """How many cells a study with planned looks takes, as lines; nothing for other studies."""
     if plan.study.looks is None:
         return []
     from analysis.expectations import expected_cells, known_spread
 
     spread = known_spread(prepared.store, plan.study)
-    expected = expected_cells(plan.study.looks, arms=len(plan.arms) - 1, images=plan.study.split.test, spread=spread)
-    return [("looks", f"{plan.study.looks.words}: {expected.sentence()}")]
+    tuning = plan.study.tuning
+    expected = expected_cells(
+        plan.study.looks,
+        arms=len(plan.arms) - 1,
+        images=plan.study.split.test,
+        spread=spread,
+        candidates=1 if tuning is None else len(tuning.values),
+    )
+    first, *others = expected.lines()
+    return [("looks", f"{plan.study.looks.words}: {first}"), *(("", line) for line in others)]
 
 
 def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, out: "Console") -> None:
@@ -345,10 +361,15 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
             (
                 "tuning",
                 f"before that, {tuning.field} of each arm by validation accuracy: {len(tuning.plan.cells)} cells on a seed of "
-                f"their own, {len(tuning.plan.missing)} to train",
+                f"their own, {len(tuning.plan.missing)} to train; intervals are for the values so chosen",
             )
         )
+    if plan.study.tuning is not None:
+        lines.append(("tuning", f"every seed of an arm chooses its {plan.study.tuning.words} by validation accuracy"))
     lines += expectation(prepared, plan)
+    questions = [f"{question.name}, asked {question.asked}" for question in plan.study.class_questions]
+    if questions:
+        lines.append(("classes", f"recall of {'; '.join(questions)}: each a test of its own"))
     if prepared.settings.budget is not None:
         lines.append(("budget", f"{duration(prepared.settings.budget)}: no cell is started that would end later"))
     for head, text in lines:
@@ -390,7 +411,9 @@ def report(outcome: "Outcome", data: "Data", out: "Console") -> None:
     out.print()
     out.print(title, style="bold", markup=False, soft_wrap=True)
     crossed = [] if study.factor_effects.empty else [tables.factors(study.factor_effects)]
-    for table in (tables.effects(study.effects), tables.arms(study.effects), *crossed):
+    asked = study.class_questions
+    questions = [] if asked.empty else [tables.class_questions(asked, baseline=outcomes.baseline.name)]
+    for table in (tables.effects(study.effects), *questions, tables.arms(study.effects), *crossed):
         out.print()
         out.print(table.for_terminal())
     out.print()

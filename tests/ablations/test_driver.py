@@ -12,6 +12,7 @@ from ablations.grids import GRIDS
 from ablations.job import Advance, Checkpoint, Failed, Placement
 from ablations.plan import Plan, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Split
+from ablations.record import Tuning
 from ablations.store import Store
 from ablations.trial import result_of
 from cnnkit import BASELINE, Recipe
@@ -139,7 +140,7 @@ def test_what_ray_says_of_a_process_that_its_memory_monitor_ended_is_known():
 
 
 def test_a_cell_from_which_a_value_is_chosen_shows_no_test_accuracy(plan, result):
-    tuning, _ = tuning_plan(plan, "learning_rate", ["1e-3", "1e-4"], plan.store)
+    tuning, _ = tuning_plan(plan, Tuning(field="learning_rate", values=["1e-3", "1e-4"]), plan.store)
     driver = driver_of(tuning)
     planned, *_ = driver.next_job()
     driver.hear(planned, replace(result, cell=planned.cell))

@@ -263,6 +263,26 @@ def test_cells_of_arms_that_were_there_when_looks_were_planned_are_counted(plan,
     assert any("3 cells of arms were finished before" in note for note in Outcomes.from_store(plan.store.root).remarks)
 
 
+def test_a_question_stays_what_it_was_when_it_was_asked_and_later_ones_say_how_late_they_are(plan, sample):
+    def asked(*classes: str) -> list[tuple[str, int]]:
+        begun = make_plan(
+            grid, "which", PROTOCOL, sample, plan.store, seeds=range(10), arguments=[], now="2026-01-01", looks=RULE.plan,
+            classes=classes,
+        )  # fmt: skip
+        begun.store.write_study(begun.study)
+        return [
+            (question.name, question.finished_before) for question in plan.store.study(begun.study.name).class_questions
+        ]
+
+    assert asked("cat") == [("cat", 0)]
+    train(plan, plan.cells[:4])
+    assert asked("cat", "dog") == [("cat", 0), ("dog", 3)]
+    assert asked() == [("cat", 0), ("dog", 3)]
+    assert [q.asked for q in Outcomes.from_store(plan.store.root).study.class_questions] == [
+        "beforehand", "after 3 cells had finished",
+    ]  # fmt: skip
+
+
 def test_a_manifest_from_before_there_were_plans_is_read_as_one_without():
     stored = Path(__file__).parents[1] / "data" / "results"
     assert Store(stored).study("depth-smoke").looks is None

@@ -40,7 +40,7 @@ def test_a_study_can_be_described_without_writing_anything(tmp_path, sample):
 
 
 def test_a_study_with_a_choice_says_its_cells_and_its_name_before(tmp_path, sample):
-    settings = Settings(seeds=2, tune=("learning_rate", (1e-4, 1e-3)), dry_run=True)
+    settings = Settings(seeds=2, tune=("learning_rate", (1e-4, 1e-3)), tune_once=True, dry_run=True)
     prepared = prepare_study("batch_norm", SMOKE, data=sample, results=tmp_path / "results", settings=settings)
     tuning = prepared.tuning()
     assert len(tuning.plan.missing) == 4

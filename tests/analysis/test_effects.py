@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from ablations.record import Command
-from analysis import tables
+from analysis import methods, tables
 from analysis.effects import difference, effect_table, probability, remarks, with_interval
+from analysis.factors import factor_effects
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.statistics import holm, paired_effect
 
@@ -53,6 +54,29 @@ def test_the_difference_is_that_of_paired_effect_with_holms_correction():
     assert table["verdict"].tolist() == ["", "inconclusive", "worse"]
     assert table.iloc[0]["test_sd"] == pytest.approx(0.1)
     assert difference(table.iloc[0]) == "baseline"
+
+
+def test_test_images_that_belong_together_are_the_unit_of_every_interval_and_the_methods_say_so():
+    outcomes = study({"base": [0.5, 0.6, 0.7], "a": [0.52, 0.61, 0.73]})
+    clusters = np.arange(IMAGES) // 4
+    together = dataclasses.replace(
+        outcomes, read_answers=lambda: dataclasses.replace(outcomes._answers, clusters=clusters)
+    )
+    row = effect_table(together).iloc[1]
+    base, a = (np.stack(list(outcomes.correct[arm].values())) for arm in ("base", "a"))
+    expected = paired_effect(a, base, clusters=clusters)
+    assert (row["low"], row["high"], row["p_value"]) == (expected.low, expected.high, expected.p_value)
+    assert "the 100 clusters are the unit" in methods.paragraph(together, margin=0.01)
+    assert any("100 clusters" in note for note in together.remarks)
+    assert "cluster" not in methods.paragraph(outcomes, margin=0.01)
+    crossed = factor_effects(FACTORS, CROSSED, clusters=np.zeros(8, dtype=np.int64) + np.arange(8) // 2)
+    assert (crossed["low"] != factor_effects(FACTORS, CROSSED)["low"]).all()
+
+
+FACTORS = tuple(
+    StudiedArm(f"{a}{b}", is_baseline=not (a or b), levels={"a": a, "b": b}) for a in (0, 1) for b in (0, 1)
+)
+CROSSED = {arm.name: dict(enumerate(np.random.default_rng(n).random((3, 8)) < 0.5)) for n, arm in enumerate(FACTORS)}
 
 
 def test_the_interval_that_is_shown_leaves_out_0_exactly_where_the_p_value_that_decides_is_below_5_percent():

@@ -31,15 +31,29 @@ def test_effects_that_are_large_for_their_spread_take_few_cells_and_are_settled(
     assert expected(3, 5, 10, sd=0.02).settled[0.005] < 0.1
 
 
+def test_where_each_seed_chooses_among_candidates_all_of_them_are_counted():
+    plan, tuned = (
+        expected_cells(
+            plan_looks(3, 5, 10).plan, arms=7, images=10_000, spread=Spread(0.008, "given"), candidates=candidates
+        )
+        for candidates in (1, 3)
+    )
+    assert (tuned.least, tuned.most) == (72, 240)
+    assert tuned.average[0.01] == pytest.approx(3 * plan.average[0.01])
+
+
 def test_one_look_takes_all_cells():
     plan = expected(6)
     assert {plan.least, plan.most, *plan.average.values()} == {48}
 
 
-def test_the_sentence_says_where_the_spread_is_from():
-    text = expected(3, 5, 10).sentence()
-    assert text.startswith("24 cells at least, 80 at most; where all effects are 0.5, 1, 2 points, about ")
-    assert text.endswith("(SD of a seed's difference 0.80 points, given)")
+def test_the_lines_say_what_each_effect_takes_and_where_the_spread_is_from():
+    first, *effects, last = expected(3, 5, 10).lines()
+    assert first == "24 cells at least, 80 at most"
+    assert [line.partition(":")[0] for line in effects] == [
+        "if every arm differs by 0.5 points", "if every arm differs by 1 point", "if every arm differs by 2 points",
+    ]  # fmt: skip
+    assert last == "(taking the SD of a seed's difference to be 0.80 points, given)"
 
 
 def test_the_spread_is_that_of_the_studies_in_the_results_folder():

@@ -216,6 +216,24 @@ def test_what_was_chosen_for_each_arm_stands_in_the_table_of_arms_the_baselines_
     assert shown.loc["2 blocks", "changes"] == "widths 32, 64"
 
 
+def test_which_test_images_belong_together_is_read_from_the_manifest(root):
+    def clusters(count: int) -> list[int]:
+        store = Store(root)
+        study = store.study("depth-smoke")
+        named = [image // 5 for image in range(count)]
+        described = study.data.model_copy(update={"test_clusters": tuple(named)})
+        store.write_study(study.model_copy(update={"data": described}))
+        return named
+
+    assert Outcomes.from_store(root, "depth-smoke").clusters is None
+    images = len(Outcomes.from_store(root, "depth-smoke").labels)
+    named = clusters(images)
+    assert Outcomes.from_store(root, "depth-smoke").clusters.tolist() == named
+    clusters(images - 1)
+    with pytest.raises(UserError, match=f"clusters of {images - 1} test images, and the cells have {images}"):
+        _ = Outcomes.from_store(root, "depth-smoke").labels
+
+
 def test_of_many_classes_the_figure_shows_those_that_change_most_and_says_so():
     study = StudyTables(of_many_classes(100, 2000))
     with mpl.rc_context(figures.STYLE):

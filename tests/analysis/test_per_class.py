@@ -414,3 +414,43 @@ def test_every_column_is_documented(depth):
     for table in TABLES:
         for column in table(depth).columns:
             assert column in table.__doc__.split("Columns:")[1]
+
+
+# -- images that belong together
+
+
+def in_fives(results: Outcomes) -> Outcomes:
+    """The study's images, each of them five times as if they were frames of one video."""
+    labels = np.repeat(results.labels, 5)
+    predictions = {
+        arm: {seed: np.repeat(predicted, 5) for seed, predicted in cells.items()}
+        for arm, cells in results.predictions.items()
+    }
+    clusters = np.repeat(np.arange(len(results.labels)), 5)
+    answers = Answers(labels, predictions, clusters=clusters)
+    return replace(results, read_answers=lambda: answers)
+
+
+@pytest.mark.parametrize("table", [class_table, class_effects, confusions])
+def test_copies_of_images_in_a_cluster_tell_nothing_new(depth, table):
+    once, five_times = table(depth), table(in_fives(depth))
+    numbers = [name for name in once if pd.api.types.is_float_dtype(once[name])]
+    assert five_times[numbers].to_numpy() == pytest.approx(once[numbers].to_numpy(), nan_ok=True)
+    without = replace(in_fives(depth), read_answers=lambda: replace(in_fives(depth)._answers, clusters=None))
+    narrower = (once["high"] - once["low"]) - (table(without)["high"] - table(without)["low"])
+    assert (narrower.dropna() > -1e-9).all()
+    assert (narrower > 1e-3).mean() > 0.4
+
+
+def test_flips_of_copies_have_the_p_values_of_the_images(depth):
+    once, five_times = flips(depth), flips(in_fives(depth))
+    assert five_times["p_value"].tolist() == pytest.approx(once["p_value"].tolist())
+    assert (five_times["baseline_right_arm_wrong"] == 5 * once["baseline_right_arm_wrong"]).all()
+
+
+def test_of_a_class_whose_images_are_all_of_one_cluster_nothing_can_be_said(depth):
+    clusters = np.where(depth.labels == 3, 0, np.arange(len(depth.labels)))
+    alike = replace(depth, read_answers=lambda: replace(depth._answers, clusters=clusters))
+    assert set(class_table(depth)["class"]) - set(class_table(alike)["class"]) == {"cat", "animals", DIFFERENCE} & set(
+        class_table(depth)["class"]
+    )

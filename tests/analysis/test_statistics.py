@@ -1,6 +1,7 @@
 """Effects, intervals and verdicts against formulas, other libraries' results, published examples and simulated truth."""
 
 import dataclasses
+import itertools
 import math
 import subprocess
 import sys
@@ -422,6 +423,28 @@ def test_mcnemar_agrees_with_a_published_example():
     assert (flips.baseline_only, flips.arm_only) == (150, 86)
     assert flips.p_value == pytest.approx(3.716e-05, rel=1e-3)
     assert dataclasses.astuple(mcnemar(first, second)) == (150, 86, flips.p_value)
+
+
+def test_mcnemars_test_of_clusters_of_one_image_is_mcnemars():
+    rng = np.random.default_rng(0)
+    for n in (3, 40, 300):
+        arm, baseline = rng.random((2, n)) < [[0.6], [0.5]]
+        assert mcnemar(arm, baseline, clusters=rng.permutation(n)).p_value == pytest.approx(
+            mcnemar(arm, baseline).p_value, rel=1e-9
+        )
+
+
+def test_mcnemars_test_of_clusters_counts_all_signs_of_their_differences():
+    rng = np.random.default_rng(1)
+    clusters = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6, 6, 6, 6, 7, 7])
+    for _ in range(20):
+        arm, baseline = rng.random((2, len(clusters))) < [[0.7], [0.4]]
+        sums = np.bincount(clusters, weights=arm.astype(float) - baseline)
+        signs = np.array(list(itertools.product([-1, 1], repeat=len(sums))))
+        expected = np.mean(np.abs(signs @ sums) >= abs(sums.sum()))
+        assert mcnemar(arm, baseline, clusters=clusters).p_value == pytest.approx(expected)
+    with pytest.raises(ValueError, match="cluster of each of 19 images"):
+        mcnemar(arm, baseline, clusters=clusters[1:])
 
 
 def test_networks_without_a_flip_do_not_differ():

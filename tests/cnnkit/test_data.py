@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -108,6 +109,16 @@ def test_both_layouts_give_the_same_split(small, tmp_path, monkeypatch):
     (folder / "data_batch_3").write_bytes(b"damaged")
     with pytest.raises(UserError, match="damaged"):
         load(folder)
+
+
+def test_which_images_belong_together_goes_with_a_subset_and_stands_in_the_description(sample):
+    assert sample.description.test_clusters is None
+    clusters = np.arange(len(sample.test)) // 5
+    data = replace(sample, test=replace(sample.test, clusters=clusters))
+    few = data.subset(test=100)
+    for image, cluster in zip(few.test.images, few.description.test_clusters, strict=True):
+        place = next(i for i, other in enumerate(data.test.images) if np.array_equal(image, other))
+        assert cluster == clusters[place]
 
 
 def test_another_image_is_another_fingerprint(small, tmp_path):

@@ -139,11 +139,11 @@ def test_pruning_frees_the_weights_and_keeps_the_table(study, tmp_path):
     pd.testing.assert_frame_equal(Outcomes.from_store(root).cells, before)
 
 
-def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_path):
+def test_a_field_is_tuned_once_for_each_arm_on_validation_and_the_table_says_so(tmp_path):
     root = tmp_path / "results"
     result = command(
         "--grid", "batch_norm", "--protocol", "smoke", "--data", "sample", "--results", str(root), "--seeds", "1",
-        "--split.train", "200", "--tune", "learning_rate=1e-5,1e-3", "--keep-weights", "none",
+        "--split.train", "200", "--tune", "learning_rate=1e-5,1e-3", "--tune-once", "--keep-weights", "none",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "4 cells on a seed of their own, 4 to train" in result.stdout
@@ -161,6 +161,30 @@ def test_a_field_is_tuned_for_each_arm_on_validation_and_the_table_says_so(tmp_p
         assert arm.chosen == {"learning_rate": arm.recipe["learning_rate"]}
         assert tried[arm.recipe["learning_rate"]] == max(tried.values())
     assert (outcomes.cells["seed"] < TUNING_SEED).all()
+
+
+def test_every_seed_tunes_a_field_for_itself_and_no_test_accuracy_is_shown_before_it_has(tmp_path):
+    root = tmp_path / "results"
+    words = [
+        "--grid", "batch_norm", "--protocol", "smoke", "--data", "sample", "--results", str(root), "--seeds", "2",
+        "--split.train", "200", "--tune", "learning_rate=1e-5,1e-3",
+    ]  # fmt: skip
+    result = command(*words)
+    assert result.returncode == 0, result.stderr
+    assert "2 arms x 2 seeds x 2 values = 8: 0 finished, 8 to train" in result.stdout
+    lines = [line for line in result.stdout.splitlines() if re.match(r"\[\d/8\]", line)]
+    assert len(lines) == 8
+    assert all("validation" in line and "test" not in line for line in lines)
+    store, study = Store(root), Outcomes.from_store(root)
+    for cell in store.study(study.study.name).cells:
+        tried = {
+            candidate.fields["learning_rate"]: store.read(candidate.key).curve[-1].validation_accuracy
+            for candidate in cell.candidates
+        }
+        assert tried[cell.chosen["learning_rate"]] == max(tried.values())
+    assert (study.cells["status"] == "finished").all()
+    assert "each seed with the learning rate that it chose" in result.stdout
+    assert "8 finished, 0 to train" in command(*words, "--dry-run").stdout
 
 
 NETWORK = """
