@@ -5,7 +5,7 @@
 
 Both train the documented network (batch 64, Adam) on the packaged images, each in a process of its own, on all cores, in
 turns A B A B. Printed are the medians (images a second, a first batch left out) and their ratio. study-*: what Ray, records
-and the command line cost on top of training. About 15 minutes on two cores. On a GPU, see benchmark_gpu.py.
+and the command line cost on top of training. About 15 minutes on two cores. `--device cuda` measures on a GPU (benchmark_gpu.py).
 
 step-*: A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager, the loss read after every update.
 B, ours: `cnnkit.train.Training` with the allocator settings that trials run with.
@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -209,15 +210,27 @@ class Arguments:
 
     only: str | None = None
     """Name of one comparison; all of them otherwise."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """cuda: the comparisons of benchmark_gpu.py, which has more to set."""
     rounds: int = 3
     """Turns of A and B."""
     json: Path | None = None
     """A file for the figures."""
 
 
+def on_a_gpu(args: Arguments) -> int:
+    """benchmark_gpu.py with what both command lines have in common. Its exit code."""
+    only = [] if args.only is None else ["--only", args.only]
+    json_file = [] if args.json is None else ["--json", str(args.json)]
+    command = [str(Path(__file__).with_name("benchmark_gpu.py")), "--rounds", str(args.rounds), *only, *json_file]
+    return subprocess.run([sys.executable, *command], check=False).returncode
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs the comparisons."""
     args = parse(Arguments, arguments, description=__doc__)
+    if args.device == "cuda":
+        return on_a_gpu(args)
     chosen = [comparison for comparison in COMPARISONS if args.only in (None, comparison.name)]
     names = [*(comparison.name for comparison in COMPARISONS), "study-quick", "study-smoke"]
     if args.only is not None:
