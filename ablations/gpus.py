@@ -41,7 +41,7 @@ def probe_bytes(
     data = Data(
         noise(2 * recipe.batch_size), noise(BATCH_SIZE), noise(BATCH_SIZE), noise_description(spec, stored_size)
     )
-    one_epoch = recipe.model_copy(update={"epochs": 1})
+    one_epoch = recipe.model_copy(update={"epochs": 1, "split_seed": 0})
     training = Training(
         build(spec), one_epoch, data, image_size=spec.image_size, seed=0, device="cuda", cuda_graphs=cuda_graphs
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ablations.arm import Arm, alike
-from cnnkit.recipe import NO_AUGMENTATION
+from cnnkit.recipe import NO_AUGMENTATION, Augmentation
 
 Grid = Callable[[Arm], list[Arm]]
 
@@ -17,6 +17,11 @@ WIDEST = 512  # channels; doubling stops here
 def doubling(first: int, blocks: int) -> tuple[int, ...]:
     """Widths that double from `first`, one per block, capped at `WIDEST` (or at `first`, where that is wider)."""
     return tuple(min(first * 2**block, max(WIDEST, first)) for block in range(blocks))
+
+
+def scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    """Every width times `factor`, at least 1."""
+    return tuple(max(1, round(factor * channels)) for channels in widths)
 
 
 def depth(baseline: Arm) -> list[Arm]:
@@ -32,6 +37,15 @@ def depth(baseline: Arm) -> list[Arm]:
         baseline.variant(f"{blocks} blocks", {"blocks": blocks}, widths=doubling(first, blocks))
         for blocks in (2, 3, 4, 5, 6)
     ]
+
+
+def documented(baseline: Arm) -> list[Arm]:
+    """What does the baseline reach, over several seeds? The baseline alone.
+
+    What else moves: nothing; there is nothing to compare with.
+    How to read it: a distribution over seeds, beside which a result of one run can be put (`experiments/reproduce_baseline.py`).
+    """
+    return [baseline]
 
 
 def depth_matched(baseline: Arm) -> list[Arm]:
@@ -63,7 +77,7 @@ def width(baseline: Arm) -> list[Arm]:
         baseline.variant(
             f"width x {factor:g}",
             {"width": factor},
-            widths=tuple(max(1, round(factor * channels)) for channels in baseline.convnet.widths),
+            widths=scaled(baseline.convnet.widths, factor),
         )
         for factor in (0.25, 0.5, 1.0, 2.0)
     ]
@@ -274,11 +288,83 @@ def head(baseline: Arm) -> list[Arm]:
     ]
 
 
+def precision(baseline: Arm) -> list[Arm]:
+    """Does bf16 instead of fp32 cost accuracy? Both, all else alike.
+
+    What else moves: the time and memory of a training step.
+    How to read it: a difference is that of the arithmetic at this budget. Where a device has no native bf16, cells that ask
+    for it are trained in another arithmetic, and their records say so.
+    """
+    return [baseline.variant(name, {"precision": name}, recipe={"precision": name}) for name in ("fp32", "bf16")]
+
+
+def undocumented(baseline: Arm) -> list[Arm]:
+    """How far does it reach what the documented study leaves open? Widths, head, dropout, augmentation, and others.
+
+    What else moves: with the widths, kernel and head, parameters and multiply-adds; otherwise nothing. The document says
+    that there are four blocks, a hidden layer, dropout and an augmentation, and not how wide, how much or which.
+    How to read it: each arm is another reading of the same document, so that their range is how far its silence reaches, one
+    choice at a time; choices together can reach further. An arm with other images differs from the baseline by the
+    luck of the draw: with a part of the training images, as at `quick`, by more than with all of them.
+    """
+    flip = NO_AUGMENTATION.vary(flip=0.5)
+    strong = Augmentation(rotation=20, brightness=0.4, contrast=0.4, saturation=0.4)
+    other = {"torch_biases": "torch's, biases too", "he": "He's"}
+    arithmetic = "fp32" if baseline.recipe.precision == "bf16" else "bf16"
+
+    def silence(name: str, about: str, *, recipe: dict[str, Any] | None = None, **spec: Any) -> Arm:
+        return baseline.variant(name, {"left open": about}, recipe=recipe, **spec)
+
+    return [
+        baseline,
+        *(
+            silence(f"widths x {factor:g}", "widths", widths=scaled(baseline.convnet.widths, factor))
+            for factor in (0.5, 2.0)
+        ),
+        silence("kernel 5x5", "kernel", kernel_size=5),
+        *(silence(f"hidden width {n}", "hidden width", hidden_width=n) for n in (128, 1024)),
+        silence("global pooling", "head", head="pool"),
+        *(silence(f"dropout {p:g}", "dropout", dropout=p) for p in (0.25, 0.75)),
+        silence("no augmentation", "augmentation", recipe={"augmentation": NO_AUGMENTATION}),
+        silence("flip alone", "augmentation", recipe={"augmentation": flip}),
+        silence("stronger augmentation", "augmentation", recipe={"augmentation": strong}),
+        *(silence(f"initial weights: {other[how]}", "initial weights", initialisation=how) for how in other),
+        silence("other images", "split", recipe={"split_seed": 1}),
+        silence(f"in {arithmetic}", "arithmetic", recipe={"precision": arithmetic}),
+    ]
+
+
+def documented_claims(baseline: Arm) -> list[Arm]:
+    """Do the documented study's claims about its parts hold? Batch norm, dropout, depth, epochs, and random labels, in one grid.
+
+    What else moves: with the blocks, parameters, head and receptive field, as in `depth`.
+    How to read it: each claim compares two arms, or the differences of two pairs (`analysis/claims.py` has the rules). Random
+    labels are a control: what a network then knows of its training images is memorised. Of residual links, see `residual`.
+    """
+    first, blocks = baseline.convnet.widths[0], len(baseline.convnet.widths) + 2
+    deeper: dict[str, Any] = {"widths": doubling(first, blocks)}
+    longer = 2 * baseline.recipe.epochs
+
+    def arm(name: str, *, recipe: dict[str, Any] | None = None, **spec: Any) -> Arm:
+        return baseline.variant(name, {"arm": name}, recipe=recipe, **spec)
+
+    return [
+        baseline,
+        arm("no dropout", dropout=0.0),
+        arm("no batch norm", batch_norm=False),
+        arm("random labels", recipe={"random_labels": 1.0}),
+        arm(f"{longer} epochs", recipe={"epochs": longer}),
+        arm(f"{blocks} blocks", **deeper),
+        arm(f"{blocks} blocks, no dropout", **deeper, dropout=0.0),
+    ]
+
+
 GRIDS: dict[str, Grid] = {
     grid.__name__: grid
     for grid in (
-        depth, depth_matched, width, batch_norm, dropout, residual, convs_per_block, head, leave_one_out, learning_rate,
-        epochs, depth_residual, depth_dropout, batch_norm_dropout, regularisation,
+        documented, depth, depth_matched, width, batch_norm, dropout, residual, convs_per_block, head, leave_one_out,
+        learning_rate, epochs, depth_residual, depth_dropout, batch_norm_dropout, regularisation, precision,
+        undocumented, documented_claims,
     )
 }  # fmt: skip
 """Every grid by its name. To add one, write a function like those above and name it here."""

@@ -155,7 +155,9 @@ def make_plan(
         chosen = (tuned or {}).get(arm.name)
         if chosen:
             arms[i] = arm.model_copy(update={"recipe": arm.recipe.vary(**chosen)})
-    used = data.subset(train=protocol.split.train, validation=protocol.split.validation, test=protocol.split.test)
+    sizes = protocol.split
+    redraws = any(arm.recipe.split_seed for arm in arms)
+    used = data.subset(train=sizes.train, validation=sizes.validation, test=sizes.test, keep_rest=redraws)
     split = SplitSizes(train=len(used.train), validation=len(used.validation), test=len(used.test))
     if tuning is not None:
         tuning = checked(tuning, arms)

@@ -90,7 +90,7 @@ def _result(job: Job, training: Training, data: Data, device: torch.device, star
         ),
         curve=tuple(fit.curve),
         validation_logits=fit.validation_logits,
-        validation_labels=np.ascontiguousarray(data.validation.labels),
+        validation_labels=np.ascontiguousarray(training.data.validation.labels),
         test_logits=fit.test_logits,
         test_labels=np.ascontiguousarray(data.test.labels),
         test_accuracy=fit.test_accuracy,

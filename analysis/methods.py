@@ -195,6 +195,9 @@ def _known(kind: type[SpecT], values: Mapping[str, Any]) -> tuple[SpecT, str] | 
     return known, in_words({name: value for name, value in values.items() if name not in kind.model_fields})
 
 
+INITIAL = {"torch_biases": "torch's default", "he": "He's", "glorot": "Glorot's"}
+
+
 def _network(values: Mapping[str, Any]) -> str:
     if "factory" in values:
         return f"{values['factory']} at {values.get('image_size')} pixels"
@@ -207,10 +210,11 @@ def _network(values: Mapping[str, Any]) -> str:
     links = "residual links, " if spec.residual else ""
     head = "flattened maps" if spec.head == "flatten" else f"maps averaged to {spec.pool_size}x{spec.pool_size}"
     hidden = f"a hidden layer of {spec.hidden_width}, " if spec.hidden_width else ""
+    initial = "" if spec.initialisation == "torch" else f", {INITIAL[spec.initialisation]} initial weights"
     return (
         f"{counted(len(spec.widths), 'convolutional block')} of {', '.join(map(str, spec.widths))} channels, {convolutions}"
         f"{spec.kernel_size}x{spec.kernel_size} kernels, {norm}, {spec.activation}, {links}2x2 max pooling, {head}, {hidden}"
-        f"dropout {spec.dropout:g}; images resized to {spec.image_size} pixels{'; ' if others else ''}{others}"
+        f"dropout {spec.dropout:g}{initial}; images resized to {spec.image_size} pixels{'; ' if others else ''}{others}"
     )
 
 
@@ -222,10 +226,12 @@ def _recipe(values: Mapping[str, Any]) -> str:
     schedule = "" if recipe.schedule == "none" else f", {recipe.schedule} schedule"
     warm_up = f" with {counted(recipe.warmup_epochs, 'epoch')} of warm-up" if recipe.warmup_epochs else ""
     smoothing = f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
+    images = f", on another draw of training images (split {recipe.split_seed})" if recipe.split_seed else ""
+    labels = f", {recipe.random_labels:.0%} of the labels shuffled" if recipe.random_labels else ""
     return (
         f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{schedule}"
         f"{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, {recipe.precision} "
-        f"arithmetic{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}"
+        f"arithmetic{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}{images}{labels}"
     )
 
 

@@ -6,6 +6,7 @@ every trained number are the same whichever files the images came from, and in w
 
 import hashlib
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from mmap import mmap
@@ -73,12 +74,38 @@ class ImageSet:
 
     def chosen(self, keep: np.ndarray) -> "ImageSet":
         """Those that `keep` is true of, in the same order. (n,) bool."""
-        clusters = None if self.clusters is None else self.clusters[keep]
+        return self.taken(np.flatnonzero(keep))
+
+    def taken(self, places: np.ndarray) -> "ImageSet":
+        """Those at these places, in their order. (m,) int64."""
+        clusters = None if self.clusters is None else self.clusters[places]
         if not self.is_mapped:
-            digests = None if self.stored_digests is None else self.stored_digests[keep]
-            return ImageSet(self.pixels[keep], self.labels[keep], stored_digests=digests, clusters=clusters)
-        rows = np.flatnonzero(keep) if self.rows is None else self.rows[keep]
-        return ImageSet(self.pixels, self.labels[keep], rows, self.stored_digests, clusters=clusters)
+            digests = None if self.stored_digests is None else self.stored_digests[places]
+            return ImageSet(self.pixels[places], self.labels[places], stored_digests=digests, clusters=clusters)
+        rows = places if self.rows is None else self.rows[places]
+        return ImageSet(self.pixels, self.labels[places], rows, self.stored_digests, clusters=clusters)
+
+    @classmethod
+    def joined(cls, parts: Sequence["ImageSet"]) -> "ImageSet":
+        """One after another, without clusters; in memory, unless all of them lie in the same mapped file."""
+        labels = np.concatenate([part.labels for part in parts])
+        first = parts[0]
+        if first.is_mapped and all(part.pixels is first.pixels for part in parts):
+            rows = [np.arange(len(part)) if part.rows is None else part.rows for part in parts]
+            return cls(first.pixels, labels, np.concatenate(rows), first.stored_digests)
+        digests = np.concatenate([part.digests for part in parts])
+        return cls(np.concatenate([part.images for part in parts]), labels, stored_digests=digests)
+
+    def shuffled(self, seed: int) -> "ImageSet":
+        """In an order that follows from `seed` and each image's content, whatever the order was before."""
+        key = seed.to_bytes(8, "little")
+        hashes = [hashlib.blake2b(digest.tobytes(), digest_size=8, key=key).digest() for digest in self.digests]
+        return self.taken(np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64))
+
+    def without(self, part: "ImageSet") -> "ImageSet":
+        """What is left of each class after its first images, which a stratified subset (`part`) has."""
+        counts = np.bincount(part.labels, minlength=self.labels.max(initial=0) + 1)
+        return self.chosen(self.rank >= counts[self.labels])
 
     @property
     def rank(self) -> np.ndarray:
@@ -175,6 +202,8 @@ class Data:
     notes: tuple[str, ...] = ()
     """What else is to be said of the images: which part was made of which, what was left out."""
     path: Path = Path()
+    rest: tuple[ImageSet, ...] | None = ()
+    """Images that neither train nor validate nor test, from which another split can be drawn, too; None: not kept."""
 
     @property
     def fingerprint(self) -> str:
@@ -191,19 +220,52 @@ class Data:
         """Training, validation and test images."""
         return self.train, self.validation, self.test
 
-    def subset(self, *, train: int | None = None, validation: int | None = None, test: int | None = None) -> "Data":
-        """The same data with fewer images in some sets, stratified. The fingerprint stays that of the source."""
+    def subset(
+        self,
+        *,
+        train: int | None = None,
+        validation: int | None = None,
+        test: int | None = None,
+        keep_rest: bool = False,
+    ) -> "Data":
+        """The same data with fewer images in some sets, stratified. The fingerprint stays that of the source.
+
+        Args: keep_rest: keep what is left out of training and validation, for `redrawn`.
+        """
+        fewer = self.train.subset(train, "training images"), self.validation.subset(validation, "validation images")
+        dropped = [
+            whole.without(part) for whole, part in zip(self.parts[:2], fewer, strict=True) if len(part) < len(whole)
+        ]
+        rest = None if self.rest is None else (*self.rest, *dropped)
         return replace(
             self,
-            train=self.train.subset(train, "training images"),
-            validation=self.validation.subset(validation, "validation images"),
+            train=fewer[0],
+            validation=fewer[1],
             test=self.test.subset(test, "test images"),
+            rest=rest if keep_rest or not rest else None,
         )
+
+    def redrawn(self, seed: int) -> "Data":
+        """The same data with other images for training and validation, as many of each class, drawn from all that are not
+        test images. Which they are follows from `seed` and their content alone, not from where they were before.
+
+        Raises: UserError: what was left out was not kept, so that not all images are here to draw from.
+        """
+        if self.rest is None:
+            raise UserError("another split needs the images that were left out; call subset(..., keep_rest=True)")
+        pool = ImageSet.joined([self.train, self.validation, *self.rest]).shuffled(seed)
+        classes = len(self.about.classes)
+        train = np.bincount(self.train.labels, minlength=classes)
+        both = train + np.bincount(self.validation.labels, minlength=classes)
+        rank = pool.rank
+        trains, validates = rank < train[pool.labels], (rank >= train[pool.labels]) & (rank < both[pool.labels])
+        return replace(self, train=pool.chosen(trains), validation=pool.chosen(validates), rest=None)
 
     def in_memory(self) -> "Data":
         """The same without mapped files: for other machines."""
         train, validation, test = (part.in_memory() for part in self.parts)
-        return replace(self, train=train, validation=validation, test=test)
+        rest = None if self.rest is None else tuple(part.in_memory() for part in self.rest)
+        return replace(self, train=train, validation=validation, test=test, rest=rest)
 
     @property
     def description(self) -> DataDescription:

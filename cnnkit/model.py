@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cnnkit.own import build_module
 from cnnkit.seeds import generator
-from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, ModuleSpec
+from cnnkit.spec import COMMUTES_WITH_MAX, ConvNetSpec, Initialisation, ModuleSpec
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, batch_norm: bool) -> nn.Sequential:
@@ -111,18 +111,31 @@ class ConvNet(nn.Module):
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, seed: int) -> None:
-    """Draws every weight from a generator of its own, keyed by (seed, parameter name).
+def initialise(model: nn.Module, seed: int, how: Initialisation = "torch") -> None:
+    """Draws every weight from a generator of its own, keyed by (seed, parameter name), as `ConvNetSpec.initialisation` says.
 
-    Weights of convolutions and fully connected layers have torch's default distribution, uniform within
-    1 / sqrt(fan_in). Biases start at zero: torch's default scales them by the fan-in of their layer, so that
+    Unless `how` is torch_biases, biases start at zero: torch's default scales them by the fan-in of their layer, so that
     two arms' biases of one name and shape would differ. Batch norm starts as the identity.
     """
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2:
-            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator(seed, "weights", name))
+            _draw(parameter, generator(seed, "weights", name), how)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
+    if how == "torch_biases":
+        for name, layer in model.named_modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+                bound = 1 / math.sqrt(layer.weight[0].numel())  # of the fan-in
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator(seed, "weights", f"{name}.bias"))
+
+
+def _draw(weight: Tensor, random: torch.Generator, how: Initialisation) -> None:
+    if how == "he":
+        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=random)
+    elif how == "glorot":
+        nn.init.xavier_uniform_(weight, generator=random)
+    else:
+        nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=random)
 
 
 @overload
@@ -140,5 +153,5 @@ def build(spec: ConvNetSpec | ModuleSpec, *, seed: int = 0) -> nn.Module:
         return build_module(spec, seed=seed)
     with torch.random.fork_rng(devices=[]):
         model = ConvNet(spec)
-    initialise(model, seed)
+    initialise(model, seed, spec.initialisation)
     return model

@@ -65,6 +65,12 @@ class Recipe(Spec):
     bf16 becomes fp16 with a loss scaler (GPU) or fp32 (CPU), and the record says so."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training images."""
+    split_seed: NonNegativeInt = 0
+    """Which images train and which validate. 0: those of the data's own split. Any other number draws as many of each class
+    anew from all images that are not test images."""
+    random_labels: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the training images whose labels are shuffled among them, as a control: what is then learnt of them is
+    memorised (Zhang et al. 2017, arXiv:1611.03530). Which, and how, follows from the seed."""
 
     @model_validator(mode="after")
     def _fits_its_schedule(self) -> Self:

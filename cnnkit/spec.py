@@ -22,6 +22,8 @@ Activation = Literal[
     "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "hard_mish", "identity",
 ]  # fmt: skip
 
+Initialisation = Literal["torch", "torch_biases", "he", "glorot"]
+
 # Non-decreasing functions commute with the maximum: max(f(a), f(b)) = f(max(a, b)). For these the activation runs
 # after the pooling, on a quarter of the elements, and the function is the same.
 COMMUTES_WITH_MAX = frozenset({"relu", "relu6", "leaky_relu", "identity"})
@@ -105,6 +107,10 @@ class ConvNetSpec(Spec):
     """Units of the hidden fully connected layer; 0 leaves the layer out."""
     dropout: Probability = 0.5
     """Probability that a feature is dropped before the last layer; 0 turns dropout off."""
+    initialisation: Initialisation = "torch"
+    """Initial weights of convolutions and fully connected layers. torch: its default, uniform within 1 / sqrt(fan_in), with
+    biases at zero; torch_biases: the biases so, too, as torch's layers come; he: normal with variance 2 / fan_in (He et al.
+    2015, arXiv:1502.01852); glorot: uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:

@@ -119,7 +119,8 @@ class Training:
 
     Args: image_size: height and width of the network's input, in pixels. normalisation: of the images, by default the data's
         own. cuda_graphs: on a GPU, launch an update's kernels together (`cnnkit.graphs`); the numbers are the same.
-    Raises: UserError: timm knows no such optimizer; no parameter requires a gradient.
+    Raises: UserError: timm knows no such optimizer; no parameter requires a gradient; the recipe asks for a split that the
+        data do not hold the images of.
     """
 
     def __init__(
@@ -137,10 +138,12 @@ class Training:
         configure_arithmetic()
         self.device = torch.device(device)
         self.precision = realised_precision(recipe.precision, self.device)
+        if recipe.split_seed:
+            data = data.redrawn(recipe.split_seed)
         self.recipe, self.data, self.image_size, self.seed = recipe, data, image_size, seed
         self.normalisation = normalisation or data.about.normalisation
         self.images = _Batches(data.train, self.device)
-        self.labels = _on(self.device, data.train.labels)
+        self.labels = _on(self.device, labels_to_learn(data.train.labels, recipe.random_labels, seed))
         self.validation_images = self._placed(data.validation)
         self.is_ours = type(model) is ConvNet
         model = model.to(self.device)
@@ -374,6 +377,17 @@ def _finite(logits: np.ndarray, epoch: int, which: str) -> np.ndarray:
     if not np.isfinite(logits).all():
         raise Diverged(epoch, f"logits of the {which} images")
     return logits
+
+
+def labels_to_learn(labels: np.ndarray, random: float, seed: int) -> np.ndarray:
+    """The labels, a share of them (`random`, 0 to 1) shuffled among the images that have them: (images,) int64."""
+    if not random:
+        return labels
+    chosen = torch.randperm(len(labels), generator=generator(seed, "random labels"))[: round(random * len(labels))]
+    shuffled = chosen[torch.randperm(len(chosen), generator=generator(seed, "their order"))]
+    learnt = labels.copy()
+    learnt[chosen.numpy()] = labels[shuffled.numpy()]
+    return learnt
 
 
 class _Batches:

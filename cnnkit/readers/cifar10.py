@@ -77,7 +77,7 @@ def _with_options(data: Data, options: DataOptions) -> Data:
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     given = {part: ArrayPart(images.images, images.labels) for part, images in parts.items()}
     changed = assembled(data.about, given, options, data.path)  # type: ignore[arg-type]  # the names are those of parts
-    return replace(changed, unused=data.unused)
+    return replace(changed, unused=data.unused, rest=None)
 
 
 def _read(folder: Path, kind: Layout, inner: Path) -> Data:
@@ -91,18 +91,21 @@ def _read(folder: Path, kind: Layout, inner: Path) -> Data:
         )
     if kind == "parquet" and any(inner.glob("validation-*.parquet")):
         validation, validation_hash = _part(kind, inner, "validation")
-        unused = 0
+        rest: tuple[ImageSet, ...] = ()
     else:
         pool, validation_hash = train, ""
         ends = (per_class[0] * 8 // 10, per_class[0] * 9 // 10)
         rank = pool.rank
         train, validation = pool.chosen(rank < ends[0]), pool.chosen((rank >= ends[0]) & (rank < ends[1]))
-        unused = len(pool) - len(train) - len(validation)
+        rest = (pool.chosen(rank >= ends[1]),)
+    unused = sum(map(len, rest))
     for part, images in (("training", train), ("validation", validation), ("test", test)):
         _check_classes(folder, part, images)
     fingerprint = hashlib.blake2b(f"{train_hash}{validation_hash}{test_hash}".encode(), digest_size=8).hexdigest()
     source = "sample" if folder == SAMPLE else "full" if len(test) == 10_000 and unused == 5_000 else "other"
-    return Data(train, validation, test, cifar10(fingerprint=fingerprint, source=source), unused, path=folder)
+    return Data(
+        train, validation, test, cifar10(fingerprint=fingerprint, source=source), unused, path=folder, rest=rest
+    )
 
 
 def _check_classes(folder: Path, part: str, images: ImageSet) -> None:

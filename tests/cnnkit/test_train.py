@@ -15,7 +15,7 @@ from cnnkit.augment import to_input, to_unit
 from cnnkit.errors import UserError
 from cnnkit.search_paths import add_search_paths, load_file
 from cnnkit.spec import ModuleSpec
-from cnnkit.train import BadCheckpoint, Diverged, Training, realised_precision
+from cnnkit.train import BadCheckpoint, Diverged, Training, labels_to_learn, realised_precision
 
 FOLDER = Path(__file__).parent / "networks"
 odd_networks = load_file("odd_networks_of_the_tests", FOLDER / "odd_networks.py")
@@ -87,6 +87,28 @@ def test_two_arms_with_one_seed_see_the_same_images_in_the_same_order_augmented_
     assert seen[0] == seen[1] == seen[2]
     assert len(set(seen[0])) == len(seen[0]) == 2 * 7
     assert inputs_seen(tiny, SPEC, RECIPE, 8) != seen[0]
+
+
+def test_a_recipe_with_another_split_trains_and_validates_on_other_images(sample):
+    data = sample.subset(train=100, validation=20, test=10, keep_rest=True)
+    run = training(data, recipe=RECIPE.vary(split_seed=3, epochs=1))
+    drawn = data.redrawn(3)
+    assert np.array_equal(run.images(torch.arange(100)).numpy(), drawn.train.images)
+    assert np.array_equal(run.labels.numpy(), drawn.train.labels)
+    result = finish(run)
+    assert result.curve[0].validation_accuracy == (result.validation_logits.argmax(1) == drawn.validation.labels).mean()
+    assert result.test_accuracy == (result.test_logits.argmax(1) == data.test.labels).mean()
+
+
+def test_random_labels_are_the_same_labels_in_another_order_of_the_chosen_share(sample):
+    labels = sample.train.labels
+    for share in (0.25, 1.0):
+        learnt = labels_to_learn(labels, share, seed=0)
+        assert np.bincount(learnt).tolist() == np.bincount(labels).tolist()
+        assert (learnt != labels).mean() == pytest.approx(0.9 * share, abs=0.02)  # one in ten is right by chance
+    assert labels_to_learn(labels, 0.0, seed=0) is labels
+    assert not np.array_equal(labels_to_learn(labels, 1.0, seed=1), learnt)
+    assert np.array_equal(training(sample, recipe=RECIPE.vary(random_labels=1)).labels.numpy(), learnt)
 
 
 def test_each_image_is_seen_once_an_epoch(tiny):
