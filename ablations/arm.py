@@ -72,6 +72,9 @@ class Arm(Spec):
     """The level of each factor of the grid."""
     is_baseline: bool = False
     """Whether the other arms of the grid are compared with this one."""
+    start: str = ""
+    """What the weights are called that the network starts from, and what became of its last layer; empty where it starts from
+    random ones. Filled in when a study is planned."""
 
     @property
     def convnet(self) -> ConvNetSpec:
@@ -86,13 +89,55 @@ class Arm(Spec):
     def variant(
         self, name: str, levels: dict[str, Level], *, recipe: dict[str, Any] | None = None, **spec: Any
     ) -> "Arm":
-        """An arm that differs in the given fields of the spec and of the recipe, validated again.
+        """An arm that differs in the given fields of the spec and of the recipe, validated again. Where the network is built by a
+        callable of the user's own, its keyword arguments are fields like the spec's; `arguments={...}` takes those that are
+        called as a field of the spec is.
 
         It is the baseline itself where nothing differs in the end.
 
-        Raises: ValidationError: the arm cannot be built or trained.
+        Raises: ValidationError: the arm cannot be built or trained. UserError: the callable takes no such argument.
         """
-        return self._beside(name, levels, self.spec.vary(**spec), recipe)
+        varied = self.spec.vary(**spec) if isinstance(self.spec, ConvNetSpec) else self._with_arguments(self.spec, spec)
+        return self._beside(name, levels, varied, recipe)
+
+    def _with_arguments(self, spec: ModuleSpec, changes: Mapping[str, Any]) -> ModuleSpec:
+        """The spec with other fields and arguments; an argument that gets the value that it has anyway is left as it is."""
+        fields = {name: value for name, value in changes.items() if name in ModuleSpec.model_fields}
+        given = {name: value for name, value in changes.items() if name not in fields} | fields.pop("arguments", {})
+        spec = spec.vary(**fields)
+        if not given:
+            return spec
+        from cnnkit.module import taken_by
+
+        taken = taken_by(spec.factory)
+        for name in given:
+            if name not in taken.names and not taken.is_open:
+                raise UserError(f"{self.name!r}: {spec.factory} {taken.has_not(name)}")
+        wanted = spec.vary(arguments={**spec.arguments, **given}).arguments  # as JSON
+        changed = {
+            name: value for name, value in wanted.items() if name in spec.arguments or not taken.is_default(name, value)
+        }
+        return spec.vary(arguments=changed)
+
+    def value(self, field: str) -> Any:
+        """What the network has of a field of its spec or, where a callable of the user's own builds it, of an argument.
+
+        Raises: UserError: the callable takes no such argument.
+        """
+        if isinstance(self.spec, ConvNetSpec):
+            return getattr(self.spec, field)
+        if field in self.spec.arguments:
+            return self.spec.arguments[field]
+        from cnnkit.module import taken_by
+
+        taken = taken_by(self.spec.factory)
+        if field not in taken.names:
+            raise UserError(f"{self.name!r}: {self.spec.factory} {taken.has_not(field)}")
+        return taken.default(field)
+
+    def as_baseline(self) -> "Arm":
+        """The same arm as the one that the others are compared with."""
+        return self.model_copy(update={"is_baseline": True})
 
     def replaced(
         self,
@@ -102,26 +147,28 @@ class Arm(Spec):
         arguments: dict[str, Any] | None = None,
         *,
         recipe: dict[str, Any] | None = None,
+        **spec: Any,
     ) -> "Arm":
-        """An arm with another network: what `factory` builds (MODULE:FUNCTION, or a timm name), trained like this arm.
+        """An arm with another network: what `factory` builds (MODULE:FUNCTION, timm:NAME or torchvision:NAME), trained like this
+        arm on images of the same size. `spec`: other fields of a `ModuleSpec`, such as `pretrained` or `weights`.
 
         Raises: ValidationError: a field is ill-typed. Whether the network can be built is seen when the study is planned.
         """
-        spec = ModuleSpec(
-            factory=factory,
-            arguments=arguments or {},
-            image_size=self.spec.image_size,
-            in_channels=self.spec.in_channels,
-            num_classes=self.spec.num_classes,
-        )
-        return self._beside(name, levels, spec, recipe)
+        shape = {name: getattr(self.spec, name) for name in ("image_size", "in_channels", "num_classes")}
+        module = ModuleSpec.model_validate({**shape, **spec, "factory": factory, "arguments": arguments or {}})
+        return self._beside(name, levels, module, recipe)
 
     def changes_from(self, other: "Arm") -> dict[str, Any]:
         """The fields that differ from another arm's, with this arm's values: those of the spec, and of the recipe without
-        its name (`epochs`, `augmentation.flip`). Of a network of the user's own, its factory and arguments.
+        its name (`epochs`, `augmentation.flip`). Of a network of the user's own, its factory and arguments
+        (`arguments.width`), and what its weights are called.
         """
         mine, its = (
-            flat_fields(arm.spec.model_dump(mode="json"), arm.recipe.model_dump(mode="json")) for arm in (self, other)
+            {
+                **flat_fields(arm.spec.model_dump(mode="json"), arm.recipe.model_dump(mode="json")),
+                **({"weights": arm.start} if arm.start else {}),
+            }
+            for arm in (self, other)
         )
         return differing(mine, its)
 
@@ -134,10 +181,19 @@ class Arm(Spec):
 
 
 def flat_fields(spec: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """All fields of an arm's spec and recipe, given as JSON, under one name each; the hash of a source file is left out."""
-    augmentation = {f"augmentation.{field}": value for field, value in recipe.get("augmentation", {}).items()}
-    together = {**spec, **recipe, **augmentation}
-    return {field: value for field, value in together.items() if field not in ("source", "augmentation")}
+    """All fields of an arm's spec and recipe, given as JSON, under one name each; hashes of code and weights are left out, and
+    how images are normalised for these.
+    """
+    inner = {
+        f"{group}.{field}": value
+        for group, fields in (("augmentation", recipe), ("arguments", spec))
+        for field, value in (fields.get(group) or {}).items()
+    }
+    together = {**spec, **recipe, **inner}
+    return {field: value for field, value in together.items() if field not in NO_FIELDS_OF_THEIR_OWN}
+
+
+NO_FIELDS_OF_THEIR_OWN = ("source", "weights", "pretrained", "normalisation", "arguments", "augmentation")
 
 
 def differing(fields: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

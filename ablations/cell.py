@@ -19,9 +19,11 @@ class SplitSizes(Stored):
     validation: int
     test: int
 
-    def passes(self, epochs: int) -> int:
-        """Forward passes of one image in a cell: in training, a backward pass counted as two, and in every evaluation."""
-        return 3 * epochs * self.train + epochs * self.validation + self.test
+    def passes(self, epochs: int, *, frozen: bool = False) -> int:
+        """Forward passes of one image in a cell: in training, a backward pass counted as two, and in every evaluation.
+        `frozen`: no backward pass goes through more than the last layer.
+        """
+        return (1 if frozen else 3) * epochs * self.train + epochs * self.validation + self.test
 
 
 class Cell(Spec):

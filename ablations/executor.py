@@ -18,6 +18,7 @@ from ablations.plan import PlannedCell
 from ablations.session import StopOnRequest, Trial, tune
 from ablations.trainable import NEWS, PARCEL, CellTrial, Parcel
 from cnnkit.errors import UserError
+from cnnkit.pretrained import contents
 
 MEMORY_WAS_SHORT = ("low on memory", "memory_usage_threshold", "OutOfMemoryError")
 """What Ray says where its memory monitor has ended a process."""
@@ -119,14 +120,16 @@ def train(
     scratch: Path,
     search_paths: tuple[str, ...],
 ) -> None:
-    """Until the driver's agenda is over or a stop is requested. The images go to the trials once, through the object store.
+    """Until the driver's agenda is over or a stop is requested. The images, and weights that networks
+    start from, go to the trials once, through the object store.
 
     Args: request: the resources of a cell's trial. at_once: about how many trials the cluster can run side by side.
         scratch: a folder of this machine for what Tune notes; no other node needs to see it.
     Raises: OSError, UserError: the results folder cannot be written, or Ray has ended.
     """
     watch = Watch(driver, stopper)
-    trainable = tune.with_parameters(CellTrial, data=driver.plan.data, search_paths=search_paths)
+    weights = contents(arm.spec for arm in driver.plan.arms)
+    trainable = tune.with_parameters(CellTrial, data=driver.plan.data, search_paths=search_paths, weights=weights)
     tuner = tune.Tuner(
         tune.with_resources(trainable, lambda config: request(config[PARCEL].planned)),
         tune_config=tune.TuneConfig(

@@ -42,6 +42,8 @@ def probe_bytes(
         noise(2 * recipe.batch_size), noise(BATCH_SIZE), noise(BATCH_SIZE), noise_description(spec, stored_size)
     )
     one_epoch = recipe.model_copy(update={"epochs": 1, "split_seed": 0})
+    if isinstance(spec, ModuleSpec):
+        spec = spec.vary(weights="")  # which bear on no memory
     training = Training(
         build(spec), one_epoch, data, image_size=spec.image_size, seed=0, device="cuda", cuda_graphs=cuda_graphs
     )

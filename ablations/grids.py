@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ablations.arm import Arm, alike
+from ablations.transfer import transfer_of
 from cnnkit.recipe import NO_AUGMENTATION, Augmentation
 
 Grid = Callable[[Arm], list[Arm]]
@@ -364,7 +365,7 @@ GRIDS: dict[str, Grid] = {
     for grid in (
         documented, depth, depth_matched, width, batch_norm, dropout, residual, convs_per_block, head, leave_one_out,
         learning_rate, epochs, depth_residual, depth_dropout, batch_norm_dropout, regularisation, precision,
-        undocumented, documented_claims,
+        undocumented, documented_claims, transfer_of(),
     )
 }  # fmt: skip
 """Every grid by its name. To add one, write a function like those above and name it here."""

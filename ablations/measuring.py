@@ -24,12 +24,13 @@ from ablations.record import ArmEntry, Provenance, Record, Study, StudyCell
 from ablations.resources import machine_cores
 from ablations.store import DamagedRecord, Store
 from cnnkit.augment import to_input, to_unit
-from cnnkit.description import CIFAR10_NORMALISATION, Normalisation
+from cnnkit.description import CIFAR10_NORMALISATION
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict
 from cnnkit.memory_format import FORMATS
 from cnnkit.recipe import Precision
 from cnnkit.search_paths import add_search_paths
+from cnnkit.spec import Normalisation
 from cnnkit.train import AUTOCAST
 
 
@@ -66,7 +67,13 @@ class TrainedNetwork:
         device: torch.device,
         normalisation: Normalisation = CIFAR10_NORMALISATION,
     ) -> "TrainedNetwork":
-        """Raises: UserError: the network cannot be built, or the weights are another's."""
+        """Args: normalisation: the data set's; a network that started from pretrained weights has its own.
+
+        Raises: UserError: the network cannot be built, or the weights are another's.
+        """
+        own = arm.spec.get("normalisation")
+        if own is not None:
+            normalisation = Normalisation.model_validate(own)
         precision: Precision = next((one for one in get_args(Precision) if one == provenance.precision), "fp32")
         memory_format = FORMATS["channels_last" if provenance.memory_format == "channels_last" else "contiguous"]
         model = network_of(arm, weights).to(device).to(memory_format=memory_format)

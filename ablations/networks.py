@@ -90,7 +90,7 @@ def spec_of(arm: ArmEntry) -> ConvNetSpec | ModuleSpec:
     try:
         if "factory" not in arm.spec:
             return ConvNetSpec.model_validate(arm.spec)
-        spec = ModuleSpec.model_validate(arm.spec)
+        spec = ModuleSpec.model_validate(arm.spec).vary(weights="", pretrained=False)  # those it was trained to follow
     except ValidationError as error:
         raise UserError(
             f"arm {arm.name!r} is not a network that this version can build: {one_sentence(error)}"

@@ -53,7 +53,7 @@ class PlannedCell:
     @property
     def passes(self) -> int:
         """Forward passes of one image in training (backward counts as two) and in every evaluation."""
-        return self.cell.split.passes(self.cell.recipe.epochs)
+        return self.cell.split.passes(self.cell.recipe.epochs, frozen=self.cell.recipe.is_frozen)
 
     @property
     def work(self) -> int:
@@ -117,12 +117,13 @@ class Plan:
 def changes(protocol: Protocol, data: DataDescription) -> dict[str, Any]:
     """The fields in which a protocol differs from the one of its name on such data, as `spec.image_size`, say, and its value."""
     original = PROTOCOLS[protocol.name].fitted(data).model_dump(mode="json")
+    network = {} if protocol.network is None else protocol.network.changed_fields()
     return {
         f"{part}.{field}": value
-        for part, fields in protocol.model_dump(mode="json").items()
+        for part, fields in {**protocol.model_dump(mode="json"), "network": network}.items()
         if isinstance(fields, dict)
         for field, value in fields.items()
-        if value != original[part][field]
+        if value != (original[part] or {}).get(field)
     }
 
 
@@ -238,7 +239,8 @@ def entry_of(arm: Arm, baseline: Arm, split: SplitSizes, data: DataDescription) 
         spec=arm.spec.model_dump(mode="json"),
         recipe=arm.recipe.model_dump(mode="json"),
         epochs=arm.recipe.epochs,
-        passes=split.passes(arm.recipe.epochs),
+        passes=split.passes(arm.recipe.epochs, frozen=arm.recipe.is_frozen),
+        start=arm.start,
         costs=cost(arm.spec, original_size=data.image_size),
     )
 
@@ -280,19 +282,19 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol, data: DataDescripti
         from cnnkit.train import check_optimizer
 
         check_optimizer(optimizer)
-    return [_with_source(arm) for arm in arms]
+    return [_completed(arm) for arm in arms]
 
 
-def _with_source(arm: Arm) -> Arm:
+def _completed(arm: Arm) -> Arm:
     if not isinstance(arm.spec, ModuleSpec):
         return arm
-    from cnnkit.own import with_source
+    from cnnkit.own import completed, started_from
     from cnnkit.rehearsal import rehearse
 
     try:
-        spec = with_source(arm.spec)
+        spec = completed(arm.spec)
         rehearse(spec, arm.recipe)
-        return arm.model_copy(update={"spec": spec})
+        return arm.model_copy(update={"spec": spec, "start": started_from(spec)})
     except UserError as error:
         raise UserError(f"arm {arm.name!r}: {error}") from error
 

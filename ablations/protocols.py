@@ -8,7 +8,10 @@ from pydantic import PositiveInt
 from ablations.arm import Arm
 from cnnkit.description import DataDescription
 from cnnkit.recipe import Recipe
-from cnnkit.spec import BASELINE, ConvNetSpec, Spec
+from cnnkit.spec import BASELINE, ConvNetSpec, ModuleSpec, Spec
+
+SHAPE = ("image_size", "in_channels", "num_classes")
+"""Fields of a network that the protocol and the data set for all networks of a study."""
 
 
 class Split(Spec):
@@ -31,6 +34,8 @@ class Protocol(Spec):
     """One line: what it is for and what it costs."""
     spec: ConvNetSpec = BASELINE
     """The baseline network, at the protocol's input size."""
+    network: ModuleSpec | None = None
+    """A network of the user's own as the baseline; `spec` then says its input's size and channels and its classes alone."""
     recipe: Recipe = Recipe()
     """How the baseline is trained."""
     split: Split = Split()
@@ -67,7 +72,15 @@ class Protocol(Spec):
 
     def baseline(self) -> Arm:
         """The arm that the others are compared with."""
-        return Arm(name="baseline", spec=self.spec, recipe=self.recipe, is_baseline=True)
+        arm = Arm(name="baseline", spec=self.spec, recipe=self.recipe, is_baseline=True)
+        if self.network is None:
+            return arm
+        own = {
+            field: value
+            for field, value in self.network
+            if field not in SHAPE and field not in ("factory", "arguments")
+        }
+        return arm.replaced("baseline", {}, self.network.factory, self.network.arguments, **own).as_baseline()
 
 
 PROTOCOLS = {

@@ -170,6 +170,8 @@ class ArmEntry(Stored):
     """Of its training."""
     passes: int
     """Forward passes of one image that a cell takes, a backward pass counted as two."""
+    start: str = ""
+    """What the weights are called that the network starts from; empty where it starts from random ones."""
     costs: Cost | None = None
     """What its network costs; None where it is not known."""
 

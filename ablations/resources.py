@@ -131,12 +131,15 @@ def training_bytes(spec: ConvNetSpec | ModuleSpec, recipe: Recipe) -> int:
     width = 4 if recipe.precision == "fp32" else 2
     parameters = cost(spec).parameters
     low_precision_copy = 0 if width == 4 else parameters * width
-    kept = activation_bytes(spec, recipe.batch_size, bytes_per_number=width)
+    kept = activation_bytes(spec, recipe.batch_size, bytes_per_number=width, frozen=recipe.is_frozen)
     if isinstance(spec, ModuleSpec):
         gradients_of_maps = kept // 4  # which map is the largest is not known
     else:
         largest_map = max(channels * (spec.image_size >> block) ** 2 for block, channels in enumerate(spec.widths))
         gradients_of_maps = 3 * recipe.batch_size * largest_map * width
+    if recipe.is_frozen:  # neither gradients nor moments, and maps that are dropped as soon as the next ones are there
+        passing = activation_bytes(spec, recipe.batch_size, bytes_per_number=width) // 4
+        return parameters * 4 + low_precision_copy + kept + passing
     return parameters * 16 + low_precision_copy + kept + gradients_of_maps
 
 

@@ -27,6 +27,7 @@ from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import Tuning
 from ablations.resources import Machine, gpu_is_visible
 from ablations.store import Store
+from ablations.transfer import transfer_of
 from cnnkit.data import find, is_documented
 from cnnkit.description import AS_THEY_ARE, DataOptions
 from cnnkit.errors import UserError
@@ -73,6 +74,10 @@ class Settings:
     """Train cells again whose loss became NaN; otherwise they stay recorded as diverged."""
     dry_run: bool = False
     """Only to be described: nothing is written."""
+    network: str = ""
+    """For the grid `transfer`: the architecture that is pretrained, as timm:NAME, torchvision:NAME or MODULE:FUNCTION."""
+    weights: str = ""
+    """For the grid `transfer`: a file of weights; what is published for the architecture where it is empty."""
     arguments: tuple[str, ...] = ()
     """What was typed, kept with the study."""
 
@@ -267,7 +272,7 @@ def prepare_study(
         protocol = PROTOCOLS[known("protocol", protocol, list(PROTOCOLS))]
     paths = search_paths(grid)
     add_search_paths(paths)
-    function, name = find_grid(grid)
+    function, name = find_grid(grid, settings)
     if out is not None and isinstance(function, OwnGrid):
         for factory in function.code:
             out.print(f"{grid} calls {factory}", markup=False, soft_wrap=True)
@@ -338,11 +343,19 @@ def run_study(
     return outcome
 
 
-def find_grid(grid: str | Path | Grid) -> tuple[Grid, str]:
+def find_grid(grid: str | Path | Grid, settings: Settings | None = None) -> tuple[Grid, str]:
     """The grid and what it is called.
 
-    Raises: UserError: there is no such grid, or its file is wrong.
+    Raises: UserError: there is no such grid, its file is wrong, or the settings are another grid's.
     """
+    if settings is not None and (settings.network or settings.weights):
+        if grid != transfer_of().__name__:
+            raise UserError(
+                "--network and --weights are for --grid transfer; in a file, give them to its arms or baseline"
+            )
+        if settings.weights and not settings.network:
+            raise UserError(f"--weights {settings.weights}: give --network, too, whose weights they are")
+        return transfer_of(settings.network, settings.weights), str(grid)
     if not isinstance(grid, str | Path):
         name = getattr(grid, "__name__", type(grid).__name__)
         return grid_of(grid, name), name

@@ -103,6 +103,7 @@ def statement(
             f"{'; changed: ' + changed[2:] if changed else ''}{_without_colour(plan)}",
         ),
         ("data", study.data.text + ("" if plan.data.source == "sample" else f", from {plan.data.path}")),
+        *_starts(plan),
         *_warnings(plan, machine),
         ("machine", where),
         ("time", time),
@@ -126,6 +127,20 @@ def _cells(plan: Plan, of_shard: str) -> str:
         return f"{len(plan.study.arms)} arms x {plan.command.seeds} seeds{values}{of_shard} = {len(plan.cells)}"
     seeds = 1 + max((planned.cell.seed for planned in plan.cells), default=0)
     return f"{len(plan.study.arms)} arms, up to the look at {seeds} seeds{of_shard}, {len(plan.cells)}"
+
+
+def _starts(plan: Plan) -> list[tuple[str, str]]:
+    """Which arms start from which weights, and of which only the last layer is trained."""
+    by_start: dict[str, list[str]] = {}
+    for arm in plan.arms:
+        by_start.setdefault(arm.start, []).append(printable(arm.name))
+    by_start.pop("", None)
+    lines = [("weights", f"{', '.join(names)}: {start}") for start, names in by_start.items()]
+    frozen = [printable(arm.name) for arm in plan.arms if arm.recipe.is_frozen]
+    if frozen:
+        what = "the last layer alone is trained; all before it stays in evaluation mode, batch norm with the statistics it has"
+        lines.append(("frozen", f"{', '.join(frozen)}: {what}"))
+    return lines
 
 
 def _warnings(plan: Plan, machine: Machine) -> list[tuple[str, str]]:

@@ -3,7 +3,8 @@
 import gc
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ablations.job import Advance, Failed, Job, News
@@ -62,10 +63,18 @@ class Letter:
 class CellTrial(tune.Trainable):
     """A cell as Tune sees it: a step is about a second of training. One process trains one cell after another."""
 
-    def setup(self, config: dict[str, Any], data: Data, search_paths: tuple[str, ...]) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: Data,
+        search_paths: tuple[str, ...],
+        weights: Mapping[str, tuple[str, bytes]] = MappingProxyType({}),
+    ) -> None:
+        from cnnkit.pretrained import provide
         from cnnkit.search_paths import add_search_paths
 
         add_search_paths(list(search_paths))
+        provide(weights)
         self.data = data
         self._begin(config[PARCEL])
 

@@ -107,7 +107,7 @@ def _begin(job: Job, data: Data, device: torch.device) -> Training:
     cell = job.cell
     return Training(
         build(cell.spec, seed=cell.seed), cell.recipe, data, image_size=cell.spec.image_size, seed=cell.seed,
-        device=device, cuda_graphs=job.placement.cuda_graphs,
+        device=device, cuda_graphs=job.placement.cuda_graphs, normalisation=cell.spec.normalisation,
     )  # fmt: skip
 
 

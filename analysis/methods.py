@@ -159,7 +159,7 @@ def _training(outcomes: Outcomes) -> str:
         return ""
     return (
         f"The baseline ({_network(baseline.spec)}) and {counted(len(outcomes.arms) - 1, 'variant')} of it were trained "
-        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}, unless the variant changes it. "
+        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}, unless the variant changes it. {_frozen(outcomes.arms)}"
         f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
     )
 
@@ -169,12 +169,43 @@ PRETRAINED = ("pretrained", "weights", "checkpoint", "checkpoint_path", "pretrai
 
 
 def _beginning(arms: Sequence[StudiedArm]) -> str:
-    """From what arms were trained. Of networks of the user's own it is known only where an argument says it."""
-    own = [arm for arm in arms if "factory" in arm.spec]
-    pretrained = [arm.name for arm in own if any((arm.spec.get("arguments") or {}).get(name) for name in PRETRAINED)]
-    if pretrained:
-        return f"(from pretrained weights: {', '.join(map(quoted, pretrained))}) "
-    return "" if own else "from scratch "
+    """From what arms were trained. Of a function of the user's own it is known only where the study or an argument says it."""
+    by_start: dict[str, list[str]] = {}
+    for arm in arms:
+        by_start.setdefault(_start(arm), []).append(arm.name)
+    unknown, scratch = by_start.pop("?", []), by_start.pop("", [])
+    if not by_start:
+        return "" if unknown else "from scratch "
+    parts = [f"{_names(names)} from {start}" for start, names in by_start.items()]
+    if scratch:
+        parts.append(f"{_names(scratch)} from scratch")
+    return f"({'; '.join(parts)}) "
+
+
+def _start(arm: StudiedArm) -> str:
+    """What weights an arm starts from; empty: random ones, ?: not known."""
+    if arm.start:
+        return f"the weights {arm.start}"
+    if any((arm.spec.get("arguments") or {}).get(name) for name in PRETRAINED):
+        return "pretrained weights"
+    factory = str(arm.spec.get("factory", ""))
+    return "?" if ":" in factory and not factory.startswith("torchvision.models:") else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    *others, last = map(quoted, names)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _frozen(arms: Sequence[StudiedArm]) -> str:
+    """Of which arms no more than the last layer was trained."""
+    frozen = [arm.name for arm in arms if arm.recipe.get("freeze") == "backbone"]
+    if not frozen:
+        return ""
+    return (
+        f"Of {_names(frozen)} the last layer alone was trained; all before it was frozen in evaluation mode, so that batch "
+        f"normalisation used the statistics it came with. "
+    )
 
 
 def in_short(arm: StudiedArm) -> str:
@@ -200,7 +231,11 @@ INITIAL = {"torch_biases": "torch's default", "he": "He's", "glorot": "Glorot's"
 
 def _network(values: Mapping[str, Any]) -> str:
     if "factory" in values:
-        return f"{values['factory']} at {values.get('image_size')} pixels"
+        arguments = in_words(values.get("arguments") or {})
+        means = (values.get("normalisation") or {}).get("mean")
+        normalised = f", normalised by the means {', '.join(f'{mean:.3g}' for mean in means)}" if means else ""
+        at = f"images resized to {values.get('image_size')} pixels{normalised}"
+        return f"{values['factory']}{' with ' if arguments else ''}{arguments}; {at}"
     known = _known(ConvNetSpec, values)
     if known is None:
         return in_words(values)
@@ -225,13 +260,14 @@ def _recipe(values: Mapping[str, Any]) -> str:
     recipe, others = known
     schedule = "" if recipe.schedule == "none" else f", {recipe.schedule} schedule"
     warm_up = f" with {counted(recipe.warmup_epochs, 'epoch')} of warm-up" if recipe.warmup_epochs else ""
+    of_head = f", {recipe.head_learning_rate:g} for the last layer" if recipe.head_learning_rate else ""
     smoothing = f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
     images = f", on another draw of training images (split {recipe.split_seed})" if recipe.split_seed else ""
     labels = f", {recipe.random_labels:.0%} of the labels shuffled" if recipe.random_labels else ""
     return (
-        f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{schedule}"
-        f"{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, {recipe.precision} "
-        f"arithmetic{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}{images}{labels}"
+        f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{of_head}"
+        f"{schedule}{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, "
+        f"{recipe.precision} arithmetic{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}{images}{labels}"
     )
 
 
@@ -272,9 +308,14 @@ def _pairing(outcomes: Outcomes) -> str:
         )
     if not outcomes.baseline.spec:
         return f"Every arm was trained with {seeds}.{added}{chosen}"
+    unpaired = [arm for arm in outcomes.arms if "factory" in arm.spec and arm.spec.get("initialise") != "by_name"]
+    by_name = any(arm.spec.get("initialise") == "by_name" for arm in outcomes.arms)
     shared = (
         "data order and augmentation"
-        if any("factory" in arm.spec for arm in outcomes.arms)
+        if unpaired
+        else "data order, augmentation and, where names and shapes agree, initial weights, which networks' own code lays out and "
+        "which are drawn again by each parameter's name"
+        if by_name
         else "data order, augmentation and, where shapes agree, initial weights"
     )
     return f"Every arm was trained with {seeds}; arms share a seed's {shared}.{added}{chosen}"

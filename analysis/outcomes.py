@@ -69,6 +69,8 @@ class StudiedArm:
     """The network, as its manifest has it."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """How it is trained, likewise."""
+    start: str = ""
+    """What the weights are called that it starts from; empty where they are random, or not known."""
     epochs: int | None = None
     costs: Cost | None = None
     work: int | None = None
@@ -341,6 +343,8 @@ def _value(arm: StudiedArm, name: str) -> Any:
     """Of a field of the network or of the recipe, such as widths or augmentation.flip; None where it is not known."""
     if name in arm.changes:
         return arm.changes[name]
+    if name == "weights":  # which the network's spec knows by their hash
+        return arm.start
     group, _, inner = name.rpartition(".")
     values = {**arm.recipe, **arm.spec}
     return (values.get(group) or {}).get(inner) if group else values.get(inner)
@@ -352,8 +356,11 @@ def in_words(changes: Mapping[str, Any]) -> str:
 
 
 def _change(name: str, value: Any) -> str:
-    plain = name.removeprefix("spec.").removeprefix("recipe.").replace("_", " ").replace(".", " ")
-    if isinstance(value, bool):
+    plain = name
+    for group in ("spec.", "recipe.", "arguments."):
+        plain = plain.removeprefix(group)
+    plain = plain.replace("_", " ").replace(".", " ")
+    if isinstance(value, bool) or value == "":
         return plain if value else f"no {plain}"
     if isinstance(value, list | tuple):
         return f"{plain} {', '.join(map(str, value))}"
@@ -443,6 +450,7 @@ def _studied(entry: ArmEntry, chosen: Mapping[str, Any], by_seed: Sequence[str])
         chosen=chosen,
         spec=entry.spec,
         recipe=entry.recipe,
+        start=entry.start,
         epochs=entry.epochs,
         costs=entry.costs,
         work=entry.work,

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cnnkit.description import CIFAR10_NORMALISATION, Normalisation
+from cnnkit.description import CIFAR10_NORMALISATION
 from cnnkit.recipe import Augmentation
+from cnnkit.spec import Normalisation
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as in PIL and torchvision
 

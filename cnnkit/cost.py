@@ -63,17 +63,23 @@ def cost(spec: ConvNetSpec | ModuleSpec, *, original_size: int = 32) -> Cost:
     )
 
 
-def activation_bytes(spec: ConvNetSpec | ModuleSpec, batch_size: int, *, bytes_per_number: int = 4) -> int:
+def activation_bytes(
+    spec: ConvNetSpec | ModuleSpec, batch_size: int, *, bytes_per_number: int = 4, frozen: bool = False
+) -> int:
     """Memory of the maps that a training step keeps for its backward pass, in bytes.
 
     Counted once for each tensor that autograd saves: inputs of convolutions, batch norms, poolings and fully
     connected layers, what the activations need, pooling's 8-byte indices, dropout's mask, the image itself. Weights
-    are not in it. `bytes_per_number`: 4 in fp32, 2 in bf16 and fp16.
+    are not in it. `bytes_per_number`: 4 in fp32, 2 in bf16 and fp16. `frozen`: all but the last layer, which alone then
+    keeps something: what enters it.
     """
     if isinstance(spec, ModuleSpec):
         from cnnkit.own import measure
 
-        return measure(spec).saved_numbers * batch_size * bytes_per_number
+        return measure(spec, frozen=frozen).saved_numbers * batch_size * bytes_per_number
+    if frozen:
+        features = spec.hidden_width or spec.widths[-1] * spec.head_grid**2
+        return batch_size * (features * bytes_per_number + spec.num_classes * 4)
     pool_first = spec.activation in COMMUTES_WITH_MAX
     act_keeps = 0 if spec.activation == "identity" else 1
     keeps_input = act_keeps and spec.activation not in _SAVES_OUTPUT

@@ -4,17 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import PositiveInt
 
-from cnnkit.spec import Spec, Stored
+from cnnkit.spec import Normalisation, Spec, Stored
 
 MOST_NAMED = 5
 """Class names in a sentence."""
-
-
-class Normalisation(Stored):
-    """What is taken from pixels in [0, 1], and what they are divided by, before they enter a network: one number a channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 CIFAR10_NORMALISATION = Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))

@@ -7,8 +7,9 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor, nn
 
 from cnnkit.augment import to_input, to_unit
-from cnnkit.description import CIFAR10_NORMALISATION, Normalisation
+from cnnkit.description import CIFAR10_NORMALISATION
 from cnnkit.metrics import PerClass
+from cnnkit.spec import Normalisation
 
 BATCH_SIZE = 250  # fixed, so that a cell's logits never depend on memory or machine settings
 

@@ -6,8 +6,9 @@ import inspect
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +19,13 @@ from torch import nn
 
 from cnnkit.errors import UserError, brief
 from cnnkit.search_paths import file_of, users_module
-from cnnkit.spec import REFERENCE
+from cnnkit.spec import REFERENCE, canonical
 
 Factory = Callable[..., nn.Module]
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
+TORCHVISION = "torchvision.models:"
+"""What stands before the names of torchvision's models."""
 REMOTE = ("hf-hub:", "hf_hub:", "local-dir:")  # timm's prefixes for models that are fetched or read with their weights
 
 
@@ -62,6 +66,76 @@ def find_factory(name: str) -> Found:
     if _comes_from_python(found.value):
         raise UserError(f"factory {name!r} is one of Python's own functions and builds no networks; give one of yours")
     return found
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The keyword arguments of a factory."""
+
+    defaults: Mapping[str, Any]
+    """Of each argument its default, `inspect.Parameter.empty` where it has none."""
+    is_open: bool = False
+    """Whether the factory hands on others, too, as timm's and torchvision's do."""
+    further: tuple[str, ...] = ()
+    """What the class takes to which an open factory hands them on."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.defaults, *self.further]))
+
+    def default(self, name: str) -> Any:
+        """As JSON; None where it is not known, or has no such form."""
+        value = self.defaults.get(name, inspect.Parameter.empty)
+        try:
+            return None if value is inspect.Parameter.empty else canonical(value, name)
+        except ValueError:
+            return None
+
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether an argument, as JSON, is what the factory takes without it."""
+        known = name in self.defaults and self.defaults[name] is not inspect.Parameter.empty
+        return known and (type(value) is bool) == (type(self.default(name)) is bool) and self.default(name) == value
+
+    def has_not(self, name: str) -> str:
+        """The end of the sentence about an argument that the factory does not take."""
+        near = get_close_matches(name, self.names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"takes no argument {name!r}; {hint}it takes {', '.join(self.names) or 'none'}"
+
+
+def taken_by(name: str) -> Taken:
+    """What the callable of a `ModuleSpec.factory` takes. An open one is called once, to see the class that it makes.
+
+    Raises: UserError: it cannot be found.
+    """
+    return _taken(find_factory(name).value)
+
+
+@functools.cache
+def _taken(factory: Factory) -> Taken:
+    parameters = _parameters(factory)
+    if parameters is None:
+        return Taken({}, is_open=True)
+    by_name = {name: parameter.default for name, parameter in parameters.items() if parameter.kind in BY_NAME}
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return Taken(by_name)
+    return Taken(by_name, is_open=True, further=_of_its_class(factory))
+
+
+def _of_its_class(factory: Factory) -> tuple[str, ...]:
+    try:
+        with foreign_code("it failed with"), torch.random.fork_rng(devices=[]), torch.device("meta"):
+            parameters = _parameters(type(factory()))
+    except UserError:
+        return ()
+    return tuple(name for name, parameter in (parameters or {}).items() if parameter.kind in BY_NAME)
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of C code, say
+        return None
 
 
 def find_object(name: str, *, what: str) -> Found:
@@ -133,8 +207,6 @@ def _timm_factory(name: str) -> Found:
     import timm
 
     if not timm.is_model(name):
-        from difflib import get_close_matches
-
         near = get_close_matches(name, timm.list_models(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see timm.list_models(), or give MODULE:FUNCTION"
         raise UserError(f"factory {name!r}: timm has no such model; {hint}")

@@ -60,6 +60,11 @@ class Recipe(Spec):
     """Epochs between two decays of schedule=step."""
     label_smoothing: Probability = 0.0
     """Share of each target that is spread over all classes."""
+    freeze: Literal["none", "backbone"] = "none"
+    """backbone trains the last layer alone; all before it stays as it is, in evaluation mode: batch norm uses the statistics
+    that it has, and nothing is dropped."""
+    head_learning_rate: PositiveFloat | None = None
+    """Peak learning rate of the last layer; learning_rate where it is left out."""
     precision: Precision = "fp32"
     """Arithmetic of convolutions and matrix products; fp32 has TF32 off. Where a device has no native bf16,
     bf16 becomes fp16 with a loss scaler (GPU) or fp32 (CPU), and the record says so."""
@@ -71,6 +76,11 @@ class Recipe(Spec):
     random_labels: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training images whose labels are shuffled among them, as a control: what is then learnt of them is
     memorised (Zhang et al. 2017, arXiv:1611.03530). Which, and how, follows from the seed."""
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether all but the last layer stays as it is."""
+        return self.freeze == "backbone"
 
     @model_validator(mode="after")
     def _fits_its_schedule(self) -> Self:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from cnnkit.description import DataDescription, Normalisation
+from cnnkit.description import DataDescription
 from cnnkit.errors import UserError
 from cnnkit.images import Data, ImageSet
 from cnnkit.module import foreign_code
 from cnnkit.own import BATCH, build_module, cannot_take, check_logits, noise
 from cnnkit.recipe import Recipe
 from cnnkit.seeds import seeded
-from cnnkit.spec import ConvNetSpec, ModuleSpec
+from cnnkit.spec import ConvNetSpec, ModuleSpec, Normalisation
 from cnnkit.train import BadCheckpoint, Diverged, Fit, Training
 from cnnkit.weights import from_bytes, to_bytes
 
@@ -43,8 +43,8 @@ def _rehearse(spec_json: str, recipe_json: str) -> None:
         for mode in (True, False):
             check_logits(spec, third.train(mode)(noise(spec)))
         try:
-            state, whole = _straight(spec, Training(first, recipe, data, image_size=spec.image_size, seed=0))
-            resumed = _resumed(spec, Training(second, recipe, data, image_size=spec.image_size, seed=0), state)
+            state, whole = _straight(spec, _training(first, spec, recipe, data))
+            resumed = _resumed(spec, _training(second, spec, recipe, data), state)
         except Diverged:
             return
         if not np.array_equal(whole.test_logits, resumed.test_logits):
@@ -56,6 +56,10 @@ def _rehearse(spec_json: str, recipe_json: str) -> None:
         from_bytes(third, weights)
         if to_bytes(third) != weights:
             raise UserError(f"{spec.factory}: the network does not take back the weights that it was saved with")
+
+
+def _training(model: nn.Module, spec: ModuleSpec, recipe: Recipe, data: Data) -> Training:
+    return Training(model, recipe, data, image_size=spec.image_size, seed=0, normalisation=spec.normalisation)
 
 
 def _straight(spec: ModuleSpec, training: Training) -> tuple[bytes, Fit]:

@@ -65,6 +65,12 @@ def file_of(module: str) -> Path | None:
     return None
 
 
+def beside(name: str) -> Path:
+    """The file that a relative name means: in the current folder, else in one of the user's folders where it is there."""
+    places = [Path(name), *(Path(folder, name) for folder in _folders)]
+    return next((place for place in places if os.path.isfile(place)), places[0])  # noqa: PTH113 -- as above
+
+
 def users_module(name: str) -> ModuleType:
     """The module `name` from the user's folders, where it is there; any other module otherwise.
 

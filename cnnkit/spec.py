@@ -4,6 +4,7 @@ Only pydantic is imported here, so that specs, grids and help texts are there at
 """
 
 import math
+import re
 import reprlib
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,16 @@ from operator import attrgetter
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -69,6 +79,13 @@ def one_sentence(error: ValidationError) -> str:
         return f"{where}: {error.title} has no such field"
     got = " ".join(reprlib.repr(problem["input"]).split())
     return f"{where}: {message[0].lower()}{message[1:]}, got {got}"
+
+
+class Normalisation(Stored):
+    """What is taken from pixels in [0, 1], and what they are divided by, before they enter a network: one number a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[PositiveFloat, ...]
 
 
 class ConvNetSpec(Spec):
@@ -136,6 +153,11 @@ class ConvNetSpec(Spec):
         return self
 
     @property
+    def normalisation(self) -> None:
+        """Networks of ours take images as the data set normalises them."""
+        return None
+
+    @property
     def map_sizes(self) -> tuple[int, ...]:
         """Height and width of each block's output map, after its pooling."""
         return tuple(self.image_size >> block for block in range(1, len(self.widths) + 1))
@@ -146,6 +168,15 @@ class ConvNetSpec(Spec):
         return self.map_sizes[-1] if self.head == "flatten" else self.pool_size
 
 
+LIBRARY = re.compile(r"\A(timm|torchvision):")
+"""Names of models in libraries, as people write them."""
+
+
+def _in_library(prefix: re.Match[str]) -> str:
+    """Where the model is found; timm's names have stood alone from the beginning, and are part of cells' keys."""
+    return "" if prefix[1] == "timm" else "torchvision.models:"
+
+
 class ModuleSpec(Spec):
     """A network of the user's own: any callable that returns an `nn.Module` from (b, c, s, s) images to (b, classes) logits.
 
@@ -153,18 +184,28 @@ class ModuleSpec(Spec):
     """
 
     factory: str
-    """MODULE:FUNCTION, such as my_net:make (in Python, the function or class itself will do); or timm's name of a model,
-    such as resnet18."""
+    """MODULE:FUNCTION, such as my_net:make (in Python, the function or class itself will do); or a model of timm's or
+    torchvision's by its name there, such as timm:resnet18 (or just resnet18) and torchvision:vgg11."""
     arguments: dict[str, Any] = {}
     """Keyword arguments of the callable, as JSON: tuples become lists, numpy's numbers plain ones. A class, function or
-    dtype is named: {"$ref": "torch.nn:GELU"}; in Python, the class itself will do. A timm model gets in_chans
-    and num_classes besides."""
+    dtype is named: {"$ref": "torch.nn:GELU"}; in Python, the class itself will do. What it takes of the input's size and
+    channels and of the number of classes it gets besides (`cnnkit.own.completed`)."""
+    pretrained: bool = False
+    """Start from the weights that timm or torchvision publish for the architecture, fetched when a study is planned."""
+    weights: str = ""
+    """A file to start from: safetensors, or a state dict that torch has saved. In a planned study, the weights' hash instead
+    (`cnnkit.pretrained`): the same weights are the same network, wherever they lie."""
+    normalisation: Normalisation | None = None
+    """Of the input; left out, as published weights want it, and as the data set has it where there are none."""
     image_size: PositiveInt = 224
     """Height and width of the (square) input, in pixels."""
     in_channels: PositiveInt = 3
     """Channels of the input."""
     num_classes: PositiveInt = 10
     """Number of classes, the length of a logit vector."""
+    initialise: Literal["as_coded", "by_name"] = "as_coded"
+    """by_name draws each parameter again from (seed, its name), in the way that the network's code drew it, so that arms share
+    initial weights wherever name and shape agree; as_coded leaves what the code has drawn."""
     source: str = ""
     """Hash of the code that the callable stands for: another source is another network. Filled in by
     `cnnkit.own.with_source`."""
@@ -172,7 +213,15 @@ class ModuleSpec(Spec):
     @field_validator("factory", mode="before")
     @classmethod
     def _by_name(cls, factory: Any) -> Any:
-        return name_of(factory) if callable(factory) else factory
+        if callable(factory):
+            return name_of(factory)
+        return LIBRARY.sub(_in_library, factory) if isinstance(factory, str) else factory
+
+    @model_validator(mode="after")
+    def _starts_once(self) -> Self:
+        if self.pretrained and self.weights:
+            raise ValueError("pretrained and weights are both given; a network starts from one of them")
+        return self
 
     @field_validator("arguments", mode="after")
     @classmethod

@@ -23,16 +23,17 @@ from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
 from cnnkit.augment import augment, draw, to_input, to_unit
-from cnnkit.description import Normalisation
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict, top1
 from cnnkit.graphs import Graphed
+from cnnkit.heads import freeze_backbone, last_layer
 from cnnkit.images import Data, ImageSet
 from cnnkit.memory_format import FORMATS, MemoryFormat, suitable
 from cnnkit.metrics import Epoch
 from cnnkit.model import ConvNet
 from cnnkit.recipe import Precision, Recipe
 from cnnkit.seeds import derive, generator, python_and_numpy_seeded
+from cnnkit.spec import Normalisation
 
 AUTOCAST: dict[Precision, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 IMAGES_PROPORTION = 0.4
@@ -120,7 +121,7 @@ class Training:
     Args: image_size: height and width of the network's input, in pixels. normalisation: of the images, by default the data's
         own. cuda_graphs: on a GPU, launch an update's kernels together (`cnnkit.graphs`); the numbers are the same.
     Raises: UserError: timm knows no such optimizer; no parameter requires a gradient; the recipe asks for a split that the
-        data do not hold the images of.
+        data do not hold the images of, or speaks of a last layer that the network has not.
     """
 
     def __init__(
@@ -151,7 +152,8 @@ class Training:
         self.memory_format: MemoryFormat = "channels_last" if self.is_ours else suitable(model, two_images)
         self.model = model.to(memory_format=FORMATS[self.memory_format])
         self.batches = _batches(len(data.train), recipe.batch_size)
-        self.optimizer = _optimizer(self.model, recipe)
+        self.head = _head(self.model, recipe, two_images)
+        self.optimizer = _optimizer(self.model, recipe, self.head)
         self.scheduler = _scheduler(self.optimizer, recipe, len(self.batches))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         graphed = cuda_graphs and self.device.type == "cuda" and self.images.are_on_the_device
@@ -183,7 +185,7 @@ class Training:
         uniforms = draw(count, generator(self.seed, "augmentation", epoch)).to(self.device)
         torch.manual_seed(derive(self.seed, "dropout", epoch))  # the global generator is dropout's alone
         total = torch.zeros((), device=self.device)
-        self.model.train()
+        self._train_mode()
         for update, batch in enumerate(self.batches, start=1):
             learning_rate = self.optimizer.param_groups[0]["lr"]
             with self._generators("update", epoch, update):
@@ -212,6 +214,12 @@ class Training:
             )
         )
         yield Progress(epoch, len(self.batches), len(self.batches))
+
+    def _train_mode(self) -> None:
+        """What is frozen stays in evaluation mode: neither do its statistics move, nor does it drop anything."""
+        self.model.train(not self.recipe.is_frozen)
+        if self.recipe.is_frozen and self.head is not None:
+            self.head.train()
 
     def _update(self, chosen: Tensor, uniforms: Tensor) -> Tensor:
         """One update; returns the batch's loss, still on the device and valid until the next update."""
@@ -300,8 +308,11 @@ class Training:
 
     @property
     def state_bytes(self) -> int:
-        """About how long a `state` is: weights, and for each two moments as Adam has them."""
-        return 3 * sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+        """About how long a `state` is: weights, and for each that is trained two moments as Adam has them."""
+        return sum(
+            (3 if parameter.requires_grad else 1) * parameter.numel() * parameter.element_size()
+            for parameter in self.model.parameters()
+        )
 
     def state(self) -> bytes:
         """All that going on needs, between two epochs."""
@@ -439,7 +450,30 @@ def check_optimizer(name: str) -> None:
         raise UserError(f"recipe.optimizer: timm has no optimizer {name!r}; {hint}")
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _head(model: nn.Module, recipe: Recipe, inputs: Tensor) -> nn.Module | None:
+    """The last layer, where the recipe speaks of it; all before it is frozen where the recipe says so."""
+    if not recipe.is_frozen and recipe.head_learning_rate is None:
+        return None
+    head = model.get_submodule(last_layer(model, inputs))
+    if recipe.is_frozen:
+        freeze_backbone(model, head)
+    return head
+
+
+def _groups(model: nn.Module, recipe: Recipe, head: nn.Module | None) -> nn.Module | list[dict[str, Any]]:
+    """The network, or its parameters with a rate for those of the last layer."""
+    if head is None or recipe.head_learning_rate is None:
+        return model
+    of_head = {id(parameter) for parameter in head.parameters()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [parameter for parameter in trained if id(parameter) not in of_head]},
+        {"params": [parameter for parameter in trained if id(parameter) in of_head], "lr": recipe.head_learning_rate},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _optimizer(model: nn.Module, recipe: Recipe, head: nn.Module | None) -> torch.optim.Optimizer:
     check_optimizer(recipe.optimizer)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"{type(model).__name__} has nothing to train: no parameter requires a gradient")
@@ -447,7 +481,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     fused = {"fused": True} if recipe.optimizer in FUSED and real else {}
     # timm leaves norms and biases out of weight decay unless told so; the documented Adam does not.
     return create_optimizer_v2(
-        model,
+        _groups(model, recipe, head),
         opt=recipe.optimizer,
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,

@@ -34,7 +34,7 @@ from ablations.yaml_text import read_yaml, values_of
 from cnnkit.description import DataOptions
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
-from cnnkit.spec import ConvNetSpec
+from cnnkit.spec import ConvNetSpec, ModuleSpec
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,6 +110,15 @@ class Arguments:
     about a fifth of the time that training took; smoke does without unless it is asked for."""
     retry_diverged: bool = False
     """Train cells again whose loss became NaN; otherwise they stay recorded as diverged."""
+    baseline: str | None = None
+    """A network of your own as the baseline: MODULE:FUNCTION of a file in this folder, timm:NAME or torchvision:NAME. Grids vary
+    its arguments where it has such."""
+    baseline_arguments: str | None = None
+    """Its keyword arguments, such as "{width: 32, dropout: 0.1}"."""
+    network: str | None = None
+    """For --grid transfer: the architecture that is pretrained, such as timm:resnet18."""
+    weights: str | None = None
+    """For --grid transfer: a file of weights for --network (safetensors, a state dict); left out, published ones are fetched."""
 
 
 def value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -150,8 +159,27 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Arguments, Protocol, str]:
             measures=name != "smoke",
         ),
     )
-    changed = Protocol(name=name, purpose=protocol.purpose, spec=args.spec, recipe=args.recipe, split=args.split)
+    changed = Protocol(
+        name=name,
+        purpose=protocol.purpose,
+        spec=args.spec,
+        network=own_network(args.baseline, args.baseline_arguments),
+        recipe=args.recipe,
+        split=args.split,
+    )
     return args, changed, why
+
+
+def own_network(factory: str | None, arguments: str | None) -> ModuleSpec | None:
+    """The values of --baseline and --baseline-arguments as a network."""
+    if factory is None:
+        if arguments is not None:
+            raise UserError("--baseline-arguments: give --baseline, too, whose arguments they are")
+        return None
+    given = {} if arguments is None else values_of(arguments, "--baseline-arguments")
+    if not isinstance(given, dict):
+        raise UserError(f"--baseline-arguments {_short(arguments or '')}: give a mapping such as {{width: 32}}")
+    return ModuleSpec(factory=factory, arguments=given)
 
 
 def check_grid(name: str) -> None:
@@ -286,6 +314,8 @@ def main(arguments: Sequence[str]) -> int:
         keep_weights=args.keep_weights == "all",
         retry_diverged=args.retry_diverged,
         dry_run=args.dry_run,
+        network=args.network or "",
+        weights=args.weights or "",
         arguments=tuple(arguments),
     )
     prepared = prepare_study(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkit.description import DataDescription, DataOptions, Normalisation
+from cnnkit.description import DataDescription, DataOptions
 from cnnkit.images import Data, ImageSet, digests_of
+from cnnkit.spec import Normalisation
 from cnnkit.splitting import PARTS, Part, Table, fingerprint, split
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow

@@ -66,19 +66,22 @@ def test_the_paragraph_speaks_of_the_intervals_and_tests_that_the_verdicts_rest_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"pretrained": True}, "were trained (from pretrained weights: 2 blocks) for 2 epochs"),
-        ({"weights": "DEFAULT"}, "were trained (from pretrained weights: 2 blocks) for 2 epochs"),
+        (
+            {"pretrained": True},
+            "were trained (2 blocks from pretrained weights; 3 blocks, 4 blocks, 5 blocks and 6 blocks ",
+        ),
+        ({"weights": "DEFAULT"}, "6 blocks from scratch) for 2 epochs"),
         ({"pretrained": False}, "were trained for 2 epochs"),  # what its own code loads is not known
     ],
 )
 def test_only_networks_whose_beginning_is_known_were_trained_from_scratch(arguments, words):
     outcomes = stored()
     assert "were trained from scratch for 2 epochs" in paragraph(outcomes, margin=0.01)
-    own = {"factory": "timm:resnet18", "arguments": arguments, "image_size": 64}
+    own = {"factory": "my_net:make", "arguments": arguments, "image_size": 64}
     arms = tuple(replace(arm, spec=own) if arm.name == "2 blocks" else arm for arm in outcomes.arms)
     text = paragraph(replace(outcomes, arms=arms), margin=0.01)
     assert words in text
-    assert "from scratch" not in text
+    assert "trained from scratch" not in text
 
 
 def test_a_study_whose_first_pair_has_just_finished_speaks_of_no_test():
