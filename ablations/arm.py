@@ -57,6 +57,8 @@ def _plain(value: Any) -> Any:
 ArmName = Annotated[str, AfterValidator(_name)]
 Level = Annotated[str | bool | int | float, BeforeValidator(_plain)]
 Factor = Annotated[str, AfterValidator(shown)]
+StoredLevel = str | bool | int | float
+"""A `Level` as it is read back, whatever a level was allowed to be when it was written."""
 
 
 class Arm(Spec):

@@ -10,7 +10,7 @@ Plackett and Burman's for 12, 20 and 24) and its negative, one column a part: 2 
 ("fold-over") keeps every main effect clear of all interactions of two parts (resolution IV). Interactions of two parts are
 aliased with one another; `aliases` says which with which.
 
-The first arm has every part as the baseline has it.
+The first arm has every part as the baseline has it. A part may be anything that has two levels, one of which is the baseline's.
 
 Sources: Plackett and Burman 1946, Biometrika 33:305-325; Box and Wilson 1951, J. Royal Statistical Society B 13:1-45
 (fold-over); Box, Hunter and Hunter 2005, Statistics for Experimenters, chapters 6 and 7.
@@ -20,8 +20,14 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Self
 
+from pydantic import model_validator
+
+from ablations.arm import StoredLevel
+from ablations.units import level_text
 from cnnkit.errors import UserError
+from cnnkit.spec import Stored
 
 Combination = tuple[bool, ...]
 """Of each part, whether it is as in the baseline."""
@@ -113,6 +119,63 @@ def aliases(design: Sequence[Combination]) -> dict[Pair, dict[Pair, float]]:
     }
 
 
+class DesignFactor(Stored):
+    """A factor of two levels."""
+
+    name: str
+    levels: tuple[StoredLevel, StoredLevel]
+    """The one that effects are held against, which is the baseline's where it has either, and the other."""
+
+    @property
+    def change(self) -> str:
+        """To the other level: no dropout, with residual links, dropout 0 instead of 0.5."""
+        first, other = self.levels
+        if isinstance(other, bool):
+            return f"{'with' if other else 'no'} {self.name}"
+        return f"{self.name} {level_text(other)} instead of {level_text(first)}"
+
+
+class DesignRun(Stored):
+    """An arm of a design."""
+
+    arm: str
+    at_first: tuple[bool, ...]
+    """Of each factor, whether it has the first of its levels."""
+
+
+class ScreeningDesign(Stored):
+    """A folded-over design as a manifest keeps it: all that its analysis needs.
+
+    Raises: ValidationError: it is none.
+    """
+
+    factors: tuple[DesignFactor, ...]
+    runs: tuple[DesignRun, ...]
+    """Those of the second half are the negatives of those of the first, in the same order."""
+
+    @property
+    def combinations(self) -> tuple[Combination, ...]:
+        """A row for each run."""
+        return tuple(run.at_first for run in self.runs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the factors."""
+        return tuple(factor.name for factor in self.factors)
+
+    @model_validator(mode="after")
+    def _is_folded(self) -> Self:
+        half = len(self.runs) // 2
+        if not half or len(self.runs) % 2 or any(len(run.at_first) != len(self.factors) for run in self.runs):
+            raise ValueError("a screening design needs pairs of runs, each with a level of every factor")
+        for run, negative in zip(self.runs[:half], self.runs[half:], strict=True):
+            if any(one == other for one, other in zip(run.at_first, negative.at_first, strict=True)):
+                raise ValueError("the second half of a screening design must be the negatives of the first")
+        if len({run.arm for run in self.runs}) < len(self.runs):
+            raise ValueError("two runs of a screening design are one arm")
+        return self
+
+
 @dataclass(frozen=True)
 class Screening:
     """A design whose arms can all be built."""
@@ -120,23 +183,29 @@ class Screening:
     combinations: tuple[Combination, ...]
     repaired: tuple[Combination, ...]
     """Combinations that the first choice of columns asked for and that cannot be built; none where it was kept."""
+    problem: str = ""
+    """Why the first of them cannot be built."""
 
 
-def screening(parts: Sequence[str], can_be_built: Callable[[Combination], bool]) -> Screening:
+Words = tuple[str, str]
+"""What a part is called as the baseline has it, and otherwise: dropout, no dropout."""
+
+
+def screening(parts: Sequence[Words], problem: Callable[[Combination], str]) -> Screening:
     """A folded design of which every combination can be built: where it is not, parts take other columns until it is.
 
     Any three parts are on and off in every way in such a design. So other columns help only against what four or more
     parts do together.
 
-    Args: can_be_built: of a combination; it is asked once of each.
+    Args: problem: why a combination cannot be built; nothing where it can. It is asked once of each.
     Raises: UserError: too few or too many parts, or no choice of columns avoids what cannot be built; it is named.
     """
-    known: dict[Combination, bool] = {}
+    known: dict[Combination, str] = {}
 
     def works(run: Combination) -> bool:
         if run not in known:
-            known[run] = can_be_built(run)
-        return known[run]
+            known[run] = problem(run)
+        return not known[run]
 
     first = folded(len(parts))
     impossible = tuple(run for run in first if not works(run))
@@ -147,10 +216,11 @@ def screening(parts: Sequence[str], can_be_built: Callable[[Combination], bool])
         for columns in _choices(len(parts)):
             design = folded(len(parts), columns)
             if all(works(run) for run in design):
-                return Screening(tuple(design), impossible)
+                return Screening(tuple(design), impossible, known[impossible[0]])
     raise UserError(
-        f"a screening design of {len(parts)} parts needs combinations that cannot be built: "
-        f"{_named(together, impossible, parts)}; leave out one of these parts, or vary them one at a time"
+        f"a screening design of {len(parts)} factors needs combinations that cannot be built: "
+        f"{_named(together, impossible, parts)} ({known[impossible[0]]}); leave out one of these factors, or make one factor "
+        f"of them whose two levels can be built"
     )
 
 
@@ -158,9 +228,9 @@ Levels = tuple[tuple[int, bool], ...]
 """Some parts, and whether each is as in the baseline."""
 
 
-def _together(known: Mapping[Combination, bool]) -> Levels | None:
+def _together(known: Mapping[Combination, str]) -> Levels | None:
     """The fewest parts, at most three, that cannot be built together in this way, whatever the others are."""
-    broken, built = ([run for run, works in known.items() if works is wanted] for wanted in (False, True))
+    broken, built = ([run for run, why in known.items() if bool(why) is wanted] for wanted in (True, False))
     for size in (1, 2, 3):
         for places in combinations(range(len(broken[0])), size):
             levels = tuple((place, broken[0][place]) for place in places)
@@ -169,16 +239,16 @@ def _together(known: Mapping[Combination, bool]) -> Levels | None:
     return None
 
 
-def _named(together: Levels | None, impossible: Sequence[Combination], parts: Sequence[str]) -> str:
+def _named(together: Levels | None, impossible: Sequence[Combination], parts: Sequence[Words]) -> str:
     if together is not None:
-        return "every one with " + " and ".join(f"{'' if there else 'no '}{parts[part]}" for part, there in together)
+        return "every one with " + " and ".join(parts[part][0 if there else 1] for part, there in together)
     more = f" and {len(impossible) - 3} more" if len(impossible) > 3 else ""
     return "; ".join(in_words(run, parts) for run in impossible[:3]) + more
 
 
-def in_words(run: Combination, parts: Sequence[str]) -> str:
-    """Such as: no dropout, no batch norm."""
-    return ", ".join(f"no {part}" for part, there in zip(parts, run, strict=True) if not there) or "baseline"
+def in_words(run: Combination, parts: Sequence[Words]) -> str:
+    """What a combination has otherwise than the baseline, such as: no dropout, no batch norm."""
+    return ", ".join(words[1] for words, there in zip(parts, run, strict=True) if not there) or "baseline"
 
 
 def _choices(parts: int) -> Iterator[list[int]]:

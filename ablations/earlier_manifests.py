@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ablations.arm import differing, flat_fields
+from ablations.arm import StoredLevel, differing, flat_fields
 from ablations.cell import SplitSizes, key_of
-from ablations.record import ArmEntry, Command, StoredLevel, Study, StudyCell
+from ablations.record import ArmEntry, Command, Study, StudyCell
 from cnnkit.cost import Cost, cost
 from cnnkit.description import cifar10
 from cnnkit.recipe import Recipe

@@ -12,7 +12,16 @@ A Python file defines `grid(baseline: Arm) -> list[Arm]`, as those in `ablations
       - {name: wide, widths: [64, 128, 256, 512]}
       - {name: SE net, factory: "my_net:make", arguments: {reduction: 8}}
 
-Where both are given, `cross` is crossed with `pairs`. A field is one of the spec's, or of the recipe's with `recipe.` before
+Where both are given, `cross` is crossed with `pairs`. Or, instead of all these, a screening design (`ablations.designs`):
+
+    design: screening
+    factors:            two levels each, of a field, or by name with the fields that each level sets
+      batch_norm: [true, false]
+      dropout: [0.5, 0.0]
+      head: {flat: {}, pooled: {head: pool, hidden_width: 0}}
+
+In Python: `return screened(baseline, [TwoLevelFactor("batch norm", {True: {}, False: {"batch_norm": False}}), ...])`, both
+from `ablations.screens`. A field is one of the spec's, or of the recipe's with `recipe.` before
 it (`recipe.augmentation.flip`); `factory` and `arguments` name a network of the user's own.
 """
 
@@ -24,40 +33,39 @@ import math
 import os
 import stat
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from ablations.arm import Arm
+from ablations.arm import Arm, Level
+from ablations.fields import FIELDS, arm_with, check_field, level_of, nearest, shortened
+from ablations.screens import Layout, TwoLevelFactor, screened
 from ablations.yaml_text import read_yaml
 from cnnkit.errors import UserError, brief
-from cnnkit.recipe import Augmentation, Recipe
 from cnnkit.search_paths import add_search_paths, file_of, forget_users_modules, load_file
-from cnnkit.spec import ConvNetSpec, one_sentence
+from cnnkit.spec import one_sentence
 
 MOST_ARMS = 1_000
 SUFFIXES = (".yaml", ".yml", ".py")
-SECTIONS = ("question", "cross", "pairs", "arms")
-FIELDS = (
-    *ConvNetSpec.model_fields,
-    *(f"recipe.{field}" for field in Recipe.model_fields),
-    *(f"recipe.augmentation.{field}" for field in Augmentation.model_fields),
-)
+SECTIONS = ("question", "cross", "pairs", "arms", "design", "factors")
+DESIGN = "screening"
+"""The value of `design`."""
+SWITCH: Mapping[str, Level] = {"on": True, "off": False}
+"""Names of levels that are those of a switch."""
 
 
 class OwnGrid:
     """A grid of the user's own: called with the baseline, it gives the arms. Its docstring is the question."""
 
-    def __init__(self, question: str, arms: Callable[[Arm], list[Arm]], factories: Sequence[str] = ()) -> None:
+    def __init__(self, question: str, arms: Callable[[Arm], list[Arm] | Layout], factories: Sequence[str] = ()) -> None:
         """`factories`: networks of the user's own that a YAML file names, as MODULE:FUNCTION."""
         self.__doc__ = question
         self._arms, self._factories = arms, factories
 
-    def __call__(self, baseline: Arm) -> list[Arm]:
+    def __call__(self, baseline: Arm) -> list[Arm] | Layout:
         """Raises: UserError, ValidationError: an arm cannot be built."""
         return self._arms(baseline)
 
@@ -116,24 +124,35 @@ def grid_of(function: Callable[[Arm], object], name: str) -> OwnGrid:
     return OwnGrid(_question(f"The grid {name}", _first_line(function)), _checked(function, f"grid {name}"))
 
 
-def _checked(function: Callable[[Arm], object], what: str) -> Callable[[Arm], list[Arm]]:
-    def arms(baseline: Arm) -> list[Arm]:
+def _checked(function: Callable[[Arm], object], what: str) -> Callable[[Arm], list[Arm] | Layout]:
+    def layout(baseline: Arm) -> list[Arm] | Layout:
         with _users_code(f"{what} failed"):
             made = function(baseline)
             if isinstance(made, Iterator):
                 made = list(itertools.islice(made, MOST_ARMS + 1))
-        if not isinstance(made, list | tuple):
-            raise UserError(f"{what} must return a list of arms, got {type(made).__name__}")
-        if not made:
+        given = made.arms if isinstance(made, Layout) else made
+        if not isinstance(given, list | tuple):
+            raise UserError(f"{what} must return a list of arms, got {type(given).__name__}")
+        if not given:
             raise UserError(f"{what} returns no arms")
-        _check_number(what, len(made))
-        for arm in made:
+        _check_number(what, len(given))
+        for arm in given:
             if not isinstance(arm, Arm):
                 raise UserError(f"{what} must return a list of arms, got {type(arm).__name__} in it")
         # Copies of arms that were changed by hand are checked, too.
-        return [Arm.model_validate(arm.model_dump(warnings=False)) for arm in made]
+        arms = [Arm.model_validate(arm.model_dump(warnings=False)) for arm in given]
+        return replace(made, arms=arms) if isinstance(made, Layout) else arms
 
-    return arms
+    return layout
+
+
+@contextlib.contextmanager
+def _said_of(file: Path) -> Iterator[None]:
+    """What is wrong is said to be wrong in this file."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -166,12 +185,14 @@ def _first_line(value: object) -> str:
 def _yaml_grid(file: Path) -> OwnGrid:
     content = read_yaml(file)
     if not isinstance(content, dict):
-        raise UserError(f"{file}: expected sections question, cross, pairs, arms, got {_kind(content)}")
+        raise UserError(f"{file}: expected sections {', '.join(SECTIONS)}, got {_kind(content)}")
     for section in content:
         if section not in SECTIONS:
-            raise UserError(f"{file}: no section {section!r}; {_nearest(section, SECTIONS)}")
+            raise UserError(f"{file}: no section {section!r}; {nearest(section, SECTIONS)}")
     if not isinstance(content.get("question"), str | None):
         raise UserError(f"{file}: question must be text, got {_kind(content['question'])}; put it into quotes")
+    if "factors" in content or "design" in content:
+        return _screening_grid(file, content)
     cross = _levels(file, "cross", content.get("cross"))
     pairs = _levels(file, "pairs", content.get("pairs"))
     both = next((field for field in cross if field in pairs), None)
@@ -182,7 +203,7 @@ def _yaml_grid(file: Path) -> OwnGrid:
         raise UserError(f"{file}: the lists of pairs must have one length, got {', '.join(map(str, sorted(lengths)))}")
     singles = [_single(file, number, arm) for number, arm in enumerate(_list(file, content.get("arms")), start=1)]
     if not (cross or pairs or singles):
-        raise UserError(f"{file}: no arms; give cross, pairs or arms")
+        raise UserError(f"{file}: no arms; give cross, pairs, arms or factors")
     combinations = (
         math.prod(len(levels) for levels in cross.values()) * max(lengths, default=1) if cross or pairs else 0
     )
@@ -237,15 +258,11 @@ def _levels(file: Path, section: str, factors: object) -> dict[str, list[Any]]:
     if not isinstance(factors, dict):
         raise UserError(f"{file}: {section} must map fields to lists of levels, got {_kind(factors)}")
     for field, levels in factors.items():
-        _check_field(file, field, FIELDS)
+        with _said_of(file):
+            check_field(field, FIELDS)
         if not isinstance(levels, list) or not levels:
-            raise UserError(f"{file}: {section}.{field} must be a list of levels, got {_short(levels)}")
+            raise UserError(f"{file}: {section}.{field} must be a list of levels, got {shortened(levels)}")
     return factors
-
-
-def _check_field(file: Path, field: str, fields: tuple[str, ...]) -> None:
-    if field not in fields:
-        raise UserError(f"{file}: no field {_short(field)}; {_nearest(field, fields)}")
 
 
 def _name(fields: Mapping[str, Any]) -> str:
@@ -258,50 +275,57 @@ def _name(fields: Mapping[str, Any]) -> str:
 
 
 def _arm(file: Path, baseline: Arm, name: str, fields: Mapping[str, Any]) -> Arm:
-    recipe: dict[str, Any] = {}
-    augmentation: dict[str, Any] = {}
-    spec: dict[str, Any] = {}
-    for field, value in _dotted(file, name, fields):
-        _check_field(file, field, (*FIELDS, "factory", "arguments"))
-        if field.startswith("recipe.augmentation."):
-            augmentation[field.rpartition(".")[2]] = value
-        elif field.startswith("recipe."):
-            recipe[field.removeprefix("recipe.")] = value
-        else:
-            spec[field] = value
-    if augmentation:
-        recipe["augmentation"] = {**baseline.recipe.augmentation.model_dump(), **augmentation}
-    levels = {
-        field: value if isinstance(value, str | bool | int | float) else str(value) for field, value in fields.items()
-    }
-    try:
-        if "factory" not in spec:
-            return baseline.variant(name, levels, recipe=recipe, **spec)
-        others = [field for field in spec if field not in ("factory", "arguments")]
-        if others:
-            raise UserError(f"{file}: arm {name!r}: {others[0]} goes with our spec, not with a factory; use arguments")
-        return baseline.replaced(name, levels, spec["factory"], spec.get("arguments"), recipe=recipe)
-    except ValidationError as error:
-        raise UserError(f"{file}: arm {name!r}: {one_sentence(error)}") from error
+    levels = {field: level_of(value) for field, value in fields.items()}
+    with _said_of(file):
+        try:
+            return arm_with(baseline, name, levels, fields)
+        except ValidationError as error:
+            raise UserError(f"arm {name!r}: {one_sentence(error)}") from error
 
 
-def _dotted(file: Path, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields, `recipe.augmentation: {flip: 0}` written as `recipe.augmentation.flip: 0`."""
-    whole = fields.get("recipe.augmentation")
-    for field, value in fields.items():
-        if field == "recipe.augmentation" and isinstance(value, dict):
-            yield from ((f"recipe.augmentation.{part}", level) for part, level in value.items())
-        elif isinstance(whole, dict) and field.removeprefix("recipe.augmentation.") in whole:
-            raise UserError(f"{file}: arm {name!r}: {field} is given twice, once in recipe.augmentation")
-        else:
-            yield field, value
+# -- YAML: a screening design
 
 
-def _short(value: object) -> str:
-    """A value in a sentence."""
-    return textwrap.shorten(repr(value), 80, placeholder=" ...")
+def _screening_grid(file: Path, content: Mapping[str, Any]) -> OwnGrid:
+    """The grid of a file with `factors`."""
+    others = [section for section in content if section not in ("question", "design", "factors")]
+    if others:
+        raise UserError(f"{file}: {others[0]} does not go with factors; put it into a grid of its own")
+    if content.get("design") != DESIGN:
+        asked = f"got {shortened(content['design'])}" if "design" in content else "got none"
+        raise UserError(f"{file}: factors need `design: {DESIGN}`, {asked}; for every combination of levels use cross")
+    given = content.get("factors")
+    if not isinstance(given, dict) or not given:
+        raise UserError(f"{file}: factors must map each factor to its two levels, got {_kind(given)}")
+    factors = [_factor(file, name, levels) for name, levels in given.items()]
+
+    def layout(baseline: Arm) -> Layout:
+        with _said_of(file):
+            return screened(baseline, factors)
+
+    return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), layout)
 
 
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+def _factor(file: Path, name: str, levels: object) -> TwoLevelFactor:
+    """`dropout: [0.5, 0.0]`, a field with two levels; or `head: {flat: {head: flatten}, pooled: {head: pool}}`, levels by name
+    with their fields, none where a level is as the baseline.
+    """
+    where = f"{file}: factors.{name}"
+    by_level: dict[Level, Mapping[str, Any]]
+    if isinstance(levels, list):
+        with _said_of(file):
+            check_field(name, FIELDS)
+        by_level = {level_of(level): {name: level} for level in levels}
+        short = name.rpartition(".")[2].replace("_", " ")
+    elif isinstance(levels, dict) and all(isinstance(fields, dict | None) for fields in levels.values()):
+        by_level = {SWITCH.get(level, level): fields or {} for level, fields in levels.items()}
+        short = name
+    else:
+        raise UserError(f"{where} must be a list of two levels, or two levels by name with the fields of each")
+    if len(by_level) != 2 or len(levels) != 2:
+        raise UserError(f"{where}: a screening design takes factors of two different levels, got {shortened(levels)}")
+    for fields in by_level.values():
+        for field in fields:
+            with _said_of(file):
+                check_field(field, FIELDS)
+    return TwoLevelFactor(short, by_level)

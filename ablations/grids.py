@@ -1,16 +1,20 @@
-"""Grids: plain functions from a baseline arm to the arms of an ablation, found by name in `GRIDS`.
+"""Grids: plain functions from a baseline arm to the arms of an ablation (or a `Layout` of them), found by name in `GRIDS`.
 
 A grid's docstring says, in this order: the question in one line; what else moves with the factor; how to read the result.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ablations.arm import Arm, alike
+from ablations.fields import arm_with
+from ablations.screens import Layout, TwoLevelFactor, is_as, screened
 from ablations.transfer import transfer_of
+from cnnkit.errors import UserError
 from cnnkit.recipe import NO_AUGMENTATION, Augmentation
 
-Grid = Callable[[Arm], list[Arm]]
+Grid = Callable[[Arm], list[Arm] | Layout]
 
 WIDEST = 512  # channels; doubling stops here
 
@@ -221,26 +225,63 @@ def regularisation(baseline: Arm) -> list[Arm]:
     ]
 
 
-def leave_one_out(baseline: Arm) -> list[Arm]:
+def parts_of(baseline: Arm) -> tuple[list[TwoLevelFactor], list[str]]:
+    """What can be taken from the baseline, with the fields that do it; and a sentence on each part that it does not have."""
+    widths = baseline.convnet.widths
+    parts = [
+        TwoLevelFactor(name, {True: {}, False: without}, short)
+        for name, short, without in (
+            ("batch norm", "norm", {"batch_norm": False}),
+            ("dropout", "dropout", {"dropout": 0.0}),
+            ("weight decay", "decay", {"recipe.weight_decay": 0.0}),
+            ("augmentation", "augment", {"recipe.augmentation": NO_AUGMENTATION.model_dump()}),
+            ("hidden layer", "hidden", {"hidden_width": 0}),
+            ("last block", "block", {"widths": widths[:-1] or widths}),
+        )
+    ]
+    there = [part for part in parts if not is_as(baseline, part.levels[False])]
+    missing = [part.name for part in parts if part not in there]
+    lacks = {"last block": "no block but one"}
+    return there, [
+        f"The baseline has {lacks.get(name, f'no {name}')}, so that is not among its parts." for name in missing
+    ]
+
+
+def leave_one_out(baseline: Arm) -> Layout:
     """Which part of the baseline matters most? Each of its parts taken away in turn.
 
     What else moves: without the hidden layer most parameters go; without the last block the map and the head grow.
     How to read it: what a part adds to all the others, not what it would add alone. Parts that do each other's work
-    both look dispensable; `regularisation` tells them apart.
+    both look dispensable; `regularisation` and `screen` tell them apart.
     """
+    parts, notes = parts_of(baseline)
+    if not parts:
+        raise UserError("the baseline has none of the parts that leave_one_out takes away")
+    return Layout(
+        [
+            baseline,
+            *(arm_with(baseline, f"no {part.name}", {"left out": part.name}, part.levels[False]) for part in parts),
+        ],
+        notes=tuple(notes),
+    )
 
-    def without(part: str, *, recipe: dict[str, Any] | None = None, **spec: Any) -> Arm:
-        return baseline.variant(f"no {part}", {"left out": part}, recipe=recipe, **spec)
 
-    return [
-        baseline,
-        without("batch norm", batch_norm=False),
-        without("dropout", dropout=0.0),
-        without("weight decay", recipe={"weight_decay": 0.0}),
-        without("augmentation", recipe={"augmentation": NO_AUGMENTATION}),
-        without("hidden layer", hidden_width=0),
-        without("last block", widths=baseline.convnet.widths[:-1]),
-    ]
+def screen(baseline: Arm) -> Layout:
+    """Which parts matter, on average over the others being there or not? Those of `leave_one_out` and the head, in 16 runs.
+
+    What else moves: every run changes about half of the parts, so that runs differ in cost by far more than in any other
+    grid; a part's effect compares eight runs with the eight others, in which all other parts are equally often there.
+    How to read it: main effects are averages over the other parts, `leave_one_out` has the effects in the full network;
+    where parts do each other's work, the two differ and interactions say so. For the same number of cells, effects have a
+    fourth of the variance. A single run against the baseline answers no question here.
+    """
+    parts, notes = parts_of(baseline)
+    pooled = TwoLevelFactor("pooled head", {False: {}, True: {"head": "pool"}}, "pooled")
+    if is_as(baseline, pooled.levels[True]):
+        notes.append("The baseline has a pooled head already, so that is not among the parts.")
+    else:
+        parts.append(pooled)
+    return screened(baseline, parts, notes)
 
 
 def learning_rate(baseline: Arm) -> list[Arm]:
@@ -364,19 +405,21 @@ GRIDS: dict[str, Grid] = {
     grid.__name__: grid
     for grid in (
         documented, depth, depth_matched, width, batch_norm, dropout, residual, convs_per_block, head, leave_one_out,
-        learning_rate, epochs, depth_residual, depth_dropout, batch_norm_dropout, regularisation, precision,
+        screen, learning_rate, epochs, depth_residual, depth_dropout, batch_norm_dropout, regularisation, precision,
         undocumented, documented_claims, transfer_of(),
     )
 }  # fmt: skip
 """Every grid by its name. To add one, write a function like those above and name it here."""
 
 
-def arms_of(grid: Grid, baseline: Arm) -> list[Arm]:
-    """The arms of `grid`, the baseline among them: put first where the grid does not contain it itself.
+def layout_of(grid: Grid, baseline: Arm) -> Layout:
+    """What `grid` lays out, the baseline among its arms: put first where the grid does not contain it itself.
 
     Raises: ValueError: two arms are the same or share a name. ValidationError: an arm cannot be built.
     """
-    arms = grid(baseline)
+    made = grid(baseline)
+    layout = made if isinstance(made, Layout) else Layout(made)
+    arms = layout.arms
     if not any(arm.is_baseline for arm in arms):
         arms = [baseline, *arms]
     names: dict[str, str] = {}
@@ -390,7 +433,12 @@ def arms_of(grid: Grid, baseline: Arm) -> list[Arm]:
     marked = [arm.name for arm in arms if arm.is_baseline]
     if len(marked) > 1:
         raise ValueError(f"{marked[0]!r} and {marked[1]!r} are both marked as the baseline")
-    return arms
+    return replace(layout, arms=arms)
+
+
+def arms_of(grid: Grid, baseline: Arm) -> list[Arm]:
+    """The arms of `layout_of`. Raises: as it does."""
+    return layout_of(grid, baseline).arms
 
 
 def _same_name(one: str, other: str) -> str:

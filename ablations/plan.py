@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
-from ablations.grids import Grid, arms_of
+from ablations.grids import Grid, layout_of
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import ArmEntry, Candidate, ClassQuestion, Command, LookPlan, Study, StudyCell, Tuning
+from ablations.screens import Layout
 from ablations.store import Store
 from ablations.units import counted
 from cnnkit.cost import cost
@@ -151,7 +152,8 @@ def make_plan(
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
     protocol = fitted(protocol, data.about)
-    arms = arms_for(grid, grid_name, protocol, data.about)
+    layout = layout_for(grid, grid_name, protocol, data.about)
+    arms = layout.arms
     for i, arm in enumerate(arms):
         chosen = (tuned or {}).get(arm.name)
         if chosen:
@@ -198,6 +200,8 @@ def make_plan(
         tuning=tuning,
         looks=looks,
         class_questions=[ClassQuestion(name=name, finished_before=known) for name in dict.fromkeys(classes)],
+        screening=layout.screening,
+        notes=list(layout.notes),
     )
     return Plan(study if store is None else store.named(study), arms, command, cells, used, store)
 
@@ -254,18 +258,24 @@ def fitted(protocol: Protocol, data: DataDescription) -> Protocol:
 
 
 def arms_for(grid: Grid, grid_name: str, protocol: Protocol, data: DataDescription) -> list[Arm]:
-    """The arms of `grid` under `protocol` on such data, networks of the user's own tried to see that they can be trained.
+    """The arms of `layout_for`. Raises: as it does."""
+    return layout_for(grid, grid_name, protocol, data).arms
+
+
+def layout_for(grid: Grid, grid_name: str, protocol: Protocol, data: DataDescription) -> Layout:
+    """What `grid` lays out under `protocol` on such data, networks of the user's own tried to see that they can be trained.
 
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
     try:
-        arms = arms_of(grid, protocol.baseline())
+        layout = layout_of(grid, protocol.baseline())
     except ValidationError as error:
         raise UserError(
             f"grid {grid_name}: an arm cannot be built with this baseline: {one_sentence(error)}"
         ) from error
     except ValueError as error:
         raise UserError(f"grid {grid_name}: {error}") from error
+    arms = layout.arms
     for arm in arms:
         if arm.spec.num_classes != len(data.classes):
             raise UserError(
@@ -282,7 +292,7 @@ def arms_for(grid: Grid, grid_name: str, protocol: Protocol, data: DataDescripti
         from cnnkit.train import check_optimizer
 
         check_optimizer(optimizer)
-    return [_completed(arm) for arm in arms]
+    return replace(layout, arms=[_completed(arm) for arm in arms])
 
 
 def _completed(arm: Arm) -> Arm:

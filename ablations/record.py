@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
+from ablations.arm import StoredLevel
 from ablations.cell import Cell, SplitSizes
+from ablations.designs import ScreeningDesign
 from cnnkit.cost import Cost
 from cnnkit.description import DataDescription
 from cnnkit.metrics import Epoch, PerClass
@@ -20,8 +22,6 @@ FORMAT = 1
 """Of a results folder and of its records."""
 MANIFEST_FORMAT = 2
 """Of a study's manifest. Earlier ones are read by `ablations.earlier_manifests`."""
-StoredLevel = str | bool | int | float
-"""An `ablations.arm.Level`, whatever a level was allowed to be when it was written."""
 Part = Literal["validation", "test"]
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 """Of a cell, as `ablations.cell.key_of` makes it."""
@@ -327,6 +327,10 @@ class Study(Stored):
     """Where arms stop when enough is known of them; `cells` are those that were needed so far. None: all have all seeds."""
     class_questions: list[ClassQuestion] = []
     """In the order in which they were asked."""
+    screening: ScreeningDesign | None = None
+    """The design that arms are runs of, where they are."""
+    notes: list[str] = []
+    """What the grid says about this baseline: sentences, such as which part it does not have."""
 
     @property
     def baseline(self) -> ArmEntry:

@@ -140,6 +140,11 @@ class PreparedStudy:
                 f"moderated variances need at least {rule.least_arms} arms beside the baseline, and {self.grid_name} has "
                 f"{len(plan.arms) - 1}; leave --variance away"
             )
+        if rule is not None and len(rule.plan.seeds) > 1 and plan.study.screening is not None:
+            raise UserError(
+                f"{self.grid_name} is a screening design, of which all runs are read together, and planned looks would stop "
+                f"single runs; give --seeds one number"
+            )
         return plan.shard(*self.settings.shard) if self.settings.shard else plan
 
     @property

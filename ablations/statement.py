@@ -1,15 +1,19 @@
 """What a study is going to do, said before it does it."""
 
+import string
 from dataclasses import dataclass
+from fractions import Fraction
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ablations import aliasing
+from ablations.designs import ScreeningDesign
 from ablations.plan import Plan, PlannedCell
 from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
 from ablations.store import DamagedRecord
 from ablations.text import FittedTable, Heading, printable
-from ablations.units import counted, duration, size
+from ablations.units import counted, duration, level_text, size
 from cnnkit.cost import cost
 
 START_SECONDS = 20  # Ray and the first workers
@@ -92,6 +96,7 @@ def statement(
     )
     return [
         ("question", study.question),
+        *_design(plan),
         (
             "cells",
             f"{_cells(plan, of_shard)}: {len(plan.cells) - len(missing)} finished, {len(missing)} to train",
@@ -118,6 +123,22 @@ def _without_colour(plan: Plan) -> str:
     """What of the augmentation the images are not changed by."""
     jittered = any(arm.recipe.augmentation.saturation for arm in plan.arms)
     return "; saturation changes nothing in images without colour" if jittered and plan.data.about.channels != 3 else ""
+
+
+def _design(plan: Plan) -> list[tuple[str, str]]:
+    """How the arms are laid out, where the grid says so."""
+    design = plan.study.screening
+    lines = [("note", note) for note in plan.study.notes]
+    if design is not None:
+        runs = len(design.runs)
+        lines.append(
+            (
+                "design",
+                f"{aliasing.size_in_words(design)}, folded over: a main effect is the mean of {runs // 2} runs less that of the "
+                f"{runs // 2} others, with {Fraction(2, runs)} of the variance of one run's difference to the baseline",
+            )
+        )
+    return lines
 
 
 def _cells(plan: Plan, of_shard: str) -> str:
@@ -190,3 +211,33 @@ def table_of_arms(plan: Plan) -> RenderableType:
         )
     what = "Head: share of the parameters; field: receptive field in input (original) pixels; memory: a training step."
     return Group(FittedTable(ARMS, rows), Text(f"{what} Blank: not known.", style="italic"))
+
+
+LETTERS = string.ascii_uppercase
+"""By which the columns of a design are called; there are as many as a design has factors at most."""
+
+
+def table_of_design(design: ScreeningDesign) -> RenderableType:
+    """Each factor's two levels, each run's, and what the design does not tell apart."""
+    factors = [
+        [letter, printable(factor.name), *(printable(level_text(level)) for level in factor.levels)]
+        for letter, factor in zip(LETTERS, design.factors, strict=False)
+    ]
+    runs = [
+        [str(place), *("+" if at_first else "-" for at_first in run.at_first), printable(run.arm)]
+        for place, run in enumerate(design.runs, start=1)
+    ]
+    of_factors = (Heading("", "left", 0), Heading("factor", "left", 0), Heading("+", "left"), Heading("-", "left"))
+    letters = [Heading(letter, priority=0) for letter in LETTERS[: len(factors)]]
+    of_runs = (Heading("run", priority=0), *letters, Heading("arm", "left"))
+    names = [printable(name) for name in design.names]
+    aliased = [pairs for pairs in aliasing.strings(design.combinations) if len(pairs) > 1]
+    return Group(
+        FittedTable(of_factors, factors),
+        Text(),
+        FittedTable(of_runs, runs),
+        Text(),
+        *(Text(sentence) for sentence in aliasing.what_is_clear(design)),
+        *(Text(f"  {aliasing.in_names(pairs, names)}") for pairs in aliased),
+        Text(),
+    )

@@ -32,3 +32,10 @@ def seconds_of(text: str) -> float | None:
 def counted(number: float, noun: str) -> str:
     """1 seed, 3 seeds."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+def level_text(level: str | bool | int | float) -> str:
+    """A factor's level: on, off, 0.5, 4, pool 2x2."""
+    if isinstance(level, bool):
+        return "on" if level else "off"
+    return f"{level:.6g}" if isinstance(level, float) else str(level)

@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from ablations.arm import Level
-from ablations.units import counted
+from ablations.units import counted, level_text
 from analysis.effects import Correct, points
 from analysis.outcomes import StudiedArm
 from analysis.statistics import PairedEffect, holm, interaction
@@ -53,7 +53,7 @@ class Design:
 
     def change(self, factor: str, level: Level) -> str:
         """Such as: dropout 0 instead of 0.5."""
-        return f"{factor} {in_words(level)} instead of {in_words(self.references[factor])}"
+        return f"{factor} {level_text(level)} instead of {level_text(self.references[factor])}"
 
     def shared_seeds(self, correct: Correct) -> list[int]:
         """The seeds that every arm has finished."""
@@ -79,13 +79,6 @@ class Design:
 
     def _reference_first(self, factor: str) -> list[Level]:
         return sorted(self.levels[factor], key=lambda level: level != self.references[factor])
-
-
-def in_words(level: Level) -> str:
-    """A level as tables and figures show it: on, off, 0.5, 4, pool 2x2."""
-    if isinstance(level, bool):
-        return "on" if level else "off"
-    return f"{level:.6g}" if isinstance(level, float) else str(level)
 
 
 def design(arms: Sequence[StudiedArm]) -> Design | None:
@@ -170,8 +163,8 @@ def _main(crossed: Design, factor: str, level: Level, effect: PairedEffect) -> d
     return {
         "kind": "main",
         "factor": factor,
-        "level": in_words(level),
-        "reference": in_words(crossed.references[factor]),
+        "level": level_text(level),
+        "reference": level_text(crossed.references[factor]),
         "other_factor": "",
         "other_level": "",
         "other_reference": "",
@@ -184,14 +177,14 @@ def _joint(
     crossed: Design, one: tuple[str, Level], two: tuple[str, Level], at: Sequence[float], effect: PairedEffect
 ) -> dict[str, Any]:
     (factor, level), (other, other_level) = one, two
-    places = in_words(other_level), in_words(crossed.references[other])
+    places = level_text(other_level), level_text(crossed.references[other])
     each = ", ".join(f"{points(d, sign=True)} points at {other} {place}" for d, place in zip(at, places, strict=True))
     found = _found(effect, crossed.others(factor, other))
     return {
         "kind": "interaction",
         "factor": factor,
-        "level": in_words(level),
-        "reference": in_words(crossed.references[factor]),
+        "level": level_text(level),
+        "reference": level_text(crossed.references[factor]),
         "other_factor": other,
         "other_level": places[0],
         "other_reference": places[1],
@@ -247,8 +240,8 @@ def _accuracy_rows(crossed: Design, baseline: StudiedArm, correct: Correct) -> l
         for level, other_level in product(crossed.levels[factor], crossed.levels[other]):
             point = {
                 **pair,
-                "level": in_words(level),
-                "other_level": in_words(other_level),
+                "level": level_text(level),
+                "other_level": level_text(other_level),
                 "is_baseline": is_a_point and (baseline.levels[factor], baseline.levels[other]) == (level, other_level),
             }
             accuracies = right[level, other_level].mean(axis=1)

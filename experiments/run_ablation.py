@@ -378,7 +378,7 @@ def expectation(prepared: "PreparedStudy", plan: "Plan") -> list[tuple[str, str]
 
 def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, out: "Console") -> None:
     """What will happen; for a dry run, what each arm costs."""
-    from ablations.statement import statement, table_of_arms
+    from ablations.statement import statement, table_of_arms, table_of_design
 
     plan, tuning = prepared.expected(), prepared.tuning()
     best = can_show(plan.command.seeds, len(plan.data.test))
@@ -407,6 +407,8 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
         out.print(text, markup=False, soft_wrap=True)
     out.print()
     if prepared.settings.dry_run:
+        if plan.study.screening is not None:
+            out.print(table_of_design(plan.study.screening))
         out.print(table_of_arms(plan))
 
 

@@ -1,5 +1,6 @@
 """Screening designs against published matrices and what such a design must be."""
 
+from collections.abc import Callable, Iterable
 from itertools import combinations, product
 
 import numpy as np
@@ -61,21 +62,21 @@ def test_twelve_runs_are_plackett_and_burmans():
     assert any({tuple(row) for row in start.tolist()} == rows for start in starts)
 
 
-@pytest.mark.parametrize("parts", range(2, MOST_PARTS + 1))
-def test_main_effects_are_clear_of_one_another_and_of_all_interactions_of_two_parts(parts):
-    design = folded(parts)
+@pytest.mark.parametrize("n_parts", range(2, MOST_PARTS + 1))
+def test_main_effects_are_clear_of_one_another_and_of_all_interactions_of_two_parts(n_parts):
+    design = folded(n_parts)
     x = matrix(design)
-    assert np.array_equal(x.T @ x, len(design) * np.eye(parts))
+    assert np.array_equal(x.T @ x, len(design) * np.eye(n_parts))
     assert not x.sum(axis=0).any()
-    for pair in combinations(range(parts), 2):
+    for pair in combinations(range(n_parts), 2):
         assert not (np.array(signs(design, *pair)) @ x).any()
     assert all(design[0])
     assert len(set(design)) == len(design)
 
 
-@pytest.mark.parametrize(("parts", "arms"), [(2, 4), (3, 8), (4, 8), (6, 16), (8, 16), (12, 24), (20, 40)])
-def test_n_parts_take_twice_the_next_order(parts, arms):
-    assert len(folded(parts)) == arms
+@pytest.mark.parametrize(("n_parts", "arms"), [(2, 4), (3, 8), (4, 8), (6, 16), (8, 16), (12, 24), (20, 40)])
+def test_n_parts_take_twice_the_next_order(n_parts, arms):
+    assert len(folded(n_parts)) == arms
 
 
 def test_effects_of_parts_that_act_alone_and_in_pairs_are_found_again():
@@ -103,14 +104,22 @@ def test_interactions_of_plackett_and_burmans_design_are_aliased_in_part():
         assert correlation(design, pair, pair) == 1
 
 
-@pytest.mark.parametrize("parts", [0, 1, 25])
-def test_too_few_or_too_many_parts_are_refused(parts):
-    with pytest.raises(UserError, match=f"takes 2 to 24 parts, got {parts}"):
-        folded(parts)
+@pytest.mark.parametrize("n_parts", [0, 1, 25])
+def test_too_few_or_too_many_parts_are_refused(n_parts):
+    with pytest.raises(UserError, match=f"takes 2 to 24 parts, got {n_parts}"):
+        folded(n_parts)
+
+
+def parts(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, f"no {name}") for name in names]
+
+
+def broken_where(impossible: Callable[[tuple[bool, ...]], bool]) -> Callable[[tuple[bool, ...]], str]:
+    return lambda run: "it would be too small" if impossible(run) else ""
 
 
 def test_a_design_that_can_be_built_is_kept():
-    found = screening("abcdef", lambda run: True)
+    found = screening(parts("abcdef"), lambda run: "")
     assert found.combinations == tuple(folded(6))
     assert found.repaired == ()
 
@@ -118,8 +127,9 @@ def test_a_design_that_can_be_built_is_kept():
 def test_what_four_parts_cannot_do_together_is_avoided_by_other_columns():
     broken = [run for run in folded(6) if run[:5] == (False, True, False, True, False)]
     assert broken
-    found = screening("abcdef", lambda run: run[:5] != (False, True, False, True, False))
+    found = screening(parts("abcdef"), broken_where(lambda run: run[:5] == (False, True, False, True, False)))
     assert found.repaired == tuple(broken)
+    assert found.problem == "it would be too small"
     assert not any(run[:5] == (False, True, False, True, False) for run in found.combinations)
     x = matrix(list(found.combinations))
     assert np.array_equal(x.T @ x, 16 * np.eye(6))
@@ -128,17 +138,17 @@ def test_what_four_parts_cannot_do_together_is_avoided_by_other_columns():
 
 def test_two_parts_that_cannot_be_taken_away_together_are_named():
     with pytest.raises(UserError) as error:
-        screening(["norm", "skip", "head", "drop"], lambda run: run[1] or run[2])
-    assert "cannot be built: every one with no skip and no head; leave out one of these parts" in str(error.value)
+        screening(parts(["norm", "skip", "head", "drop"]), broken_where(lambda run: not (run[1] or run[2])))
+    assert "cannot be built: every one with no skip and no head (it would be too small); leave out" in str(error.value)
 
 
 def test_each_combination_is_tried_once():
     asked = []
-    screening("abcde", lambda run: not asked.append(run))
+    screening(parts("abcde"), lambda run: asked.append(run) or "")
     assert len(asked) == len(set(asked)) == 16
 
 
 def test_combinations_have_words():
-    assert in_words((True, False, False), ["a", "b", "c"]) == "no b, no c"
-    assert in_words((True, True), ["a", "b"]) == "baseline"
-    assert len({in_words(run, "abc") for run in product((True, False), repeat=3)}) == 8
+    assert in_words((True, False, False), parts("abc")) == "no b, no c"
+    assert in_words((True, True), parts("ab")) == "baseline"
+    assert len({in_words(run, parts("abc")) for run in product((True, False), repeat=3)}) == 8
