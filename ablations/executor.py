@@ -119,17 +119,20 @@ def train(
     at_once: int,
     scratch: Path,
     search_paths: tuple[str, ...],
+    elsewhere: bool = False,
 ) -> None:
     """Until the driver's agenda is over or a stop is requested. The images, and weights that networks
     start from, go to the trials once, through the object store.
 
     Args: request: the resources of a cell's trial. at_once: about how many trials the cluster can run side by side.
-        scratch: a folder of this machine for what Tune notes; no other node needs to see it.
+        scratch: a folder of this machine for what Tune notes; no other node needs to see it. elsewhere: whether trials may run
+        on machines that do not see this one's files, so that images in mapped files are sent to them, too.
     Raises: OSError, UserError: the results folder cannot be written, or Ray has ended.
     """
     watch = Watch(driver, stopper)
+    data = driver.plan.data.in_memory() if elsewhere else driver.plan.data
     weights = contents(arm.spec for arm in driver.plan.arms)
-    trainable = tune.with_parameters(CellTrial, data=driver.plan.data, search_paths=search_paths, weights=weights)
+    trainable = tune.with_parameters(CellTrial, data=data, search_paths=search_paths, weights=weights)
     tuner = tune.Tuner(
         tune.with_resources(trainable, lambda config: request(config[PARCEL].planned)),
         tune_config=tune.TuneConfig(

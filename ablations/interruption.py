@@ -16,6 +16,7 @@ SENTENCE = "interrupted; the same command goes on where it stopped"
 EXIT_CODE = 130
 
 _unfinished: list[Path] = []
+_others: list[list[Path]] = []
 
 
 def interrupts_end_quietly() -> None:
@@ -34,8 +35,13 @@ def removed_if_interrupted(folder: Path) -> Iterator[None]:
         _unfinished.remove(folder)
 
 
+def also_removed(folders: list[Path]) -> None:
+    """Whatever is in this list when the process is interrupted is removed, too."""
+    _others.append(folders)
+
+
 def _end(number: int, frame: object) -> None:
-    for folder in _unfinished:
+    for folder in [*_unfinished, *(folder for folders in _others for folder in folders)]:
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(Exception):  # it may be in the middle of printing
         sys.stdout.flush()

@@ -21,6 +21,7 @@ from ablations.cli import known
 from ablations.display import display_for, reading_shown
 from ablations.grid_files import OwnGrid, grid_of, is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
+from ablations.interruption import also_removed
 from ablations.looks import Rule, needed_cells
 from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, fitted, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
@@ -33,11 +34,14 @@ from cnnkit.description import AS_THEY_ARE, DataOptions
 from cnnkit.errors import UserError
 from cnnkit.images import Data
 from cnnkit.readers.found import known_data, silent
+from cnnkit.readers.picture_cache import being_written
 from cnnkit.search_paths import add_search_paths
 
 if TYPE_CHECKING:
     from ablations.measuring import Measure, Measuring
     from ablations.study import Outcome
+
+also_removed(being_written)
 
 Measures = Callable[[Data], "tuple[Sequence[Measure], Sequence[str]]"]
 """From data to what networks that were trained on it can be asked, and a sentence for each measure that cannot be taken."""

@@ -168,6 +168,7 @@ def _train(
                 at_once=placing.at_once,
                 scratch=scratch,
                 search_paths=options.search_paths,
+                elsewhere=options.address is not None,
             )
     except KeyboardInterrupt:
         if not stopper.requested:

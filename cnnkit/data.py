@@ -1,6 +1,7 @@
 """Data sets, wherever they come from: `load("sample")`, `load(folder)`. See `cnnkit.readers` for what a folder may hold."""
 
 import contextlib
+import re
 import socket
 import threading
 import warnings
@@ -12,7 +13,7 @@ from platformdirs import user_cache_path
 from cnnkit.description import AS_THEY_ARE, CIFAR10_CLASSES, DataOptions
 from cnnkit.errors import UserError, brief
 from cnnkit.images import Data, ImageSet
-from cnnkit.readers import cifar10, idx
+from cnnkit.readers import cifar10, cifar100, folders, functions, idx, parquet, torchvision_names
 from cnnkit.readers.cifar10 import SAMPLE, write_sample
 from cnnkit.readers.found import Found, Place, Progress, silent
 
@@ -22,7 +23,12 @@ CLASSES = CIFAR10_CLASSES
 DOWNLOAD_HOST = "www.cs.toronto.edu"
 NETWORK_PATIENCE = 10  # seconds until a missing network is taken as such
 
-READERS: Sequence[Callable[[Place], Found | None]] = (cifar10.find, idx.find)
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+"""MODULE:FUNCTION, or torchvision:NAME."""
+
+READERS: Sequence[Callable[[Place], Found | None]] = (
+    cifar10.find, cifar100.find, idx.find, parquet.find, folders.find,
+)  # fmt: skip
 """In the order in which they are asked."""
 
 
@@ -51,15 +57,21 @@ def find(
 ) -> Found:
     """What a data set is, before its images are read.
 
-    Args: data: a folder that one of `READERS` knows; "sample", the packaged sample of CIFAR-10; or "auto", the whole of CIFAR-10
-        where it is found (./data, the user's cache) or can be downloaded, else the sample. image_size: height and width that the
+    Args: data: a folder that one of `READERS` knows; "sample", the packaged sample of CIFAR-10; "auto", the whole of CIFAR-10
+        where it is found (./data, the user's cache) or can be downloaded, else the sample; torchvision:NAME; or MODULE:FUNCTION,
+        whose function returns the images. image_size: height and width that the
         networks take, by which the size follows that pictures are stored at. download: whether it may be.
     Raises: UserError: the folder is missing, or holds something else.
     """
     if str(data) == "sample":
         return _found(Place(SAMPLE, options, image_size))
     if str(data) != "auto":
-        return _found(Place(Path(data), options, image_size))
+        place = Place(Path(data), options, image_size)
+        if FUNCTION.fullmatch(str(data)) and not Path(data).exists():
+            if str(data).startswith(torchvision_names.PREFIX):
+                return torchvision_names.find(str(data), place, download=download)
+            return functions.find(str(data), place)
+        return _found(place)
     cache = user_cache_path("ablations") / "cifar10"
     for folder in (Path("data"), Path("data/cifar10"), cache):
         if cifar10.layout_of(folder) is not None:

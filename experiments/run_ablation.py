@@ -63,8 +63,8 @@ class Arguments:
     split: Split
     data: str = "auto"
     """A folder of images (CIFAR-10, CIFAR-100 or MNIST as they are downloaded, Parquet files with images, or a folder of
-    pictures for each class); sample, the packaged sample of CIFAR-10; or auto: all of CIFAR-10 where it is found or can be
-    downloaded, else the sample."""
+    pictures for each class); torchvision:NAME, which is downloaded; MODULE:FUNCTION, a function that returns images; sample, the
+    packaged sample of CIFAR-10; or auto: all of CIFAR-10 where it is found or can be downloaded, else the sample."""
     data_size: int | None = None
     """Height and width at which images are stored, in pixels: the short side is scaled to it, and the middle cut out. By default
     pictures are stored at the size that the network takes, or their own where that is smaller."""

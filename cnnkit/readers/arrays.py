@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkit.description import DataDescription, DataOptions
 from cnnkit.images import Data, ImageSet, digests_of
+from cnnkit.pictures import as_pixels
 from cnnkit.spec import Normalisation
 from cnnkit.splitting import PARTS, Part, Table, fingerprint, split
 
@@ -74,19 +75,8 @@ def stored(images: np.ndarray, options: DataOptions) -> np.ndarray:
     height, width = images.shape[2:]
     size = options.size or min(height, width)
     if (height, width) != (size, size):
-        images = np.stack([_square(image, size) for image in images])
+        images = np.stack([as_pixels(image, size, len(image)) for image in images])
     return images
-
-
-def _square(image: np.ndarray, size: int) -> np.ndarray:
-    """The middle square of (channels, height, width) at `size` x `size`."""
-    from PIL import Image, ImageOps
-
-    planes = [
-        ImageOps.fit(Image.fromarray(np.ascontiguousarray(plane)), (size, size), Image.Resampling.BILINEAR)
-        for plane in image
-    ]
-    return np.stack([np.asarray(plane) for plane in planes])
 
 
 def histograms(images: np.ndarray) -> np.ndarray:

@@ -167,17 +167,11 @@ def _batches(folder: Path, *, train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def _parquet(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """The files of one part in the `plain_text` layout: columns `img` (struct with PNG `bytes`) and `label`."""
-    from PIL import Image
-
     images: list[np.ndarray] = []
     labels: list[int] = []
     for file in files:
-        table = _table(file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_decode` looks at the size itself
-            images += (
-                _decode((cell or {}).get("bytes"), file, row) for row, cell in enumerate(table["img"].to_pylist())
-            )
+        table = table_of(file, ("label",))
+        images += decoded_rows(file, table)
         for row, label in enumerate(table["label"].to_pylist()):
             if label is None or not 0 <= label < len(CLASSES):
                 raise UserError(f"{file}, row {row}: label {label} is not one of 0 to {len(CLASSES) - 1}")
@@ -187,8 +181,17 @@ def _parquet(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.asarray(labels)
 
 
-def _table(file: Path) -> Any:
-    """The Arrow table of one file, its columns checked."""
+def decoded_rows(file: Path, table: Any) -> list[np.ndarray]:
+    """The images of a table's column `img`, (3, 32, 32) uint8 each."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_decode` looks at the size itself
+        return [_decode((cell or {}).get("bytes"), file, row) for row, cell in enumerate(table["img"].to_pylist())]
+
+
+def table_of(file: Path, labels: Sequence[str]) -> Any:
+    """The Arrow table of one file, its columns checked: `img` and these of classes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -199,14 +202,14 @@ def _table(file: Path) -> Any:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is not a readable Parquet file ({brief(error)}); download it again") from error
-    for column in ("img", "label"):
+    for column in ("img", *labels):
         if column not in table.column_names:
             raise UserError(
-                f"{file}: no column {column!r}; the plain_text layout has img and label, this file has "
-                f"{', '.join(table.column_names)}"
+                f"{file}: no column {column!r}, which other files of the data set have; it has {', '.join(table.column_names)}"
             )
-    if not (_holds_bytes(table.schema.field("img").type) and pa.types.is_integer(table.schema.field("label").type)):
-        raise UserError(f"{file}: img should be a struct of bytes and path, and label an integer")
+    whole_numbers = all(pa.types.is_integer(table.schema.field(label).type) for label in labels)
+    if not (_holds_bytes(table.schema.field("img").type) and whole_numbers):
+        raise UserError(f"{file}: img should be a struct of bytes and path, and {' and '.join(labels)} an integer")
     return table
 
 
