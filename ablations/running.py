@@ -297,6 +297,9 @@ def prepare_study(
     # What cannot be built is refused before images are read, or anything is written.
     arms_for(function, name, fitted(protocol, found.about), found.about)
     data = found.read(silent if out is None else reading_shown(out))
+    data.subset(
+        **fitted(protocol, data.about).split.model_dump()
+    )  # too few images are refused before anything is written
     store = None
     if not settings.dry_run:
         store = Store.open(Path(results), data=data.fingerprint, data_description=data.describe())

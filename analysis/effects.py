@@ -26,7 +26,9 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     Columns: arm, is_baseline, changes, chosen (by validation accuracy, with the seeds where they chose for themselves),
     tuned_by_seed (what they chose, empty where they did not), protocol, seeds (finished, with answers that can be used),
     parameters, parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original
-    pixels), validation_mean, validation_sd, test_mean, test_sd, delta, low, high (paired difference to the baseline with its 95 %
+    pixels), validation_mean, validation_sd, test_mean, test_sd, balanced_mean,
+    balanced_sd (mean recall of the classes that have test images; missing where all have equally many, and it is the accuracy),
+    delta, low, high (paired difference to the baseline with its 95 %
     interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm, and as often as the study was looked
     at), adjusted_equivalence_p (the same of two one-sided tests of the margin), shown_low, shown_high, shown_level (the
     interval of the test behind the verdict, which is the one that people see), p_better, paired_seeds, verdict, remark (on
@@ -78,6 +80,7 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "validation_sd": _sd(done, "validation_accuracy"),
             "test_mean": _mean(done, "test_accuracy"),
             "test_sd": _sd(done, "test_accuracy"),
+            **_balanced(outcomes, str(arm)),
             **compared(
                 effects.get(str(arm)),
                 differs.get(str(arm), NOT_TESTED),
@@ -302,6 +305,21 @@ def also_moved(row: Mapping[str, Any]) -> list[str]:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _balanced(outcomes: Outcomes, arm: str) -> dict[str, float]:
+    """Balanced accuracy (Brodersen et al. 2010), mean and standard deviation over seeds."""
+    supports = np.bincount(outcomes.labels)
+    supports = supports[supports > 0]
+    seeds = outcomes.correct[arm]
+    if not seeds or not len(supports) or supports.min() == supports.max():
+        return {"balanced_mean": math.nan, "balanced_sd": math.nan}
+    weights = 1 / (np.bincount(outcomes.labels)[outcomes.labels] * len(supports))
+    values = [float(correct @ weights) for correct in seeds.values()]
+    return {
+        "balanced_mean": float(np.mean(values)),
+        "balanced_sd": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+    }
 
 
 def _mean(cells: pd.DataFrame, column: str) -> float:

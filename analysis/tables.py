@@ -48,6 +48,11 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
         Column("verdict", lambda row: str(row["verdict"]), priority=1),
         *((Column("look", _stopped, priority=2),) if "look" in frame else ()),
         Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
+        *(
+            (Column("balanced % (SD)", lambda row: _with_sd(row, "balanced"), priority=3),)
+            if frame["balanced_mean"].notna().any()
+            else ()
+        ),
         SEEDS,
         Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
         Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
@@ -57,11 +62,22 @@ def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
         "Test accuracy: mean over seeds with standard deviation. Difference to the baseline in percentage points, paired by "
         "seed and test image. Its interval, for new seeds and new test images, is that of the test behind the verdict, adjusted "
         f"for the number of arms as p is, by Holm's method{_paid(frame)}: it leaves out 0 where p is below 0.05, and of an "
-        "equivalent arm it lies within the margin. Head: share of the parameters that sits in the classifier. Blank: not known.",
+        "equivalent arm it lies within the margin. Head: share of the parameters that sits in the classifier. Blank: not known."
+        f"{_balanced(frame)}",
         *_too_wide(frame, "shown_"),
     )
     baseline = frame.loc[frame["is_baseline"], "arm"].iloc[0]
     return Table("effects", f"{title}{': ' if title else ''}each arm minus {baseline}", frame, columns, notes)
+
+
+def _balanced(frame: pd.DataFrame) -> str:
+    """What the balanced accuracy is, where it is shown."""
+    if not frame["balanced_mean"].notna().any():
+        return ""
+    return (
+        " Balanced: the mean of the classes' recalls, which counts all classes alike; the classes have unequal numbers of test "
+        "images, so that accuracy, on which the differences and verdicts are, counts the large ones more."
+    )
 
 
 def _look(frame: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Canvas:
     def shape(self) -> tuple[int, int, int, int]:
         return self.count, self.channels, self.size, self.size
 
-    def opened(self, mode: str = "r+") -> np.ndarray:
+    def opened(self, mode: Literal["r", "r+"] = "r+") -> np.ndarray:
         return np.memmap(self.file, np.uint8, mode, shape=self.shape)
 
 
@@ -75,7 +76,8 @@ def decode_all(pictures: Iterable[Sequence[Encoded]], canvas: Canvas, progress: 
     Raises: UserError: a process was ended, by lack of memory, say. OSError: the file cannot be written.
     """
     _make(canvas)
-    found = Decoded(*(np.zeros((canvas.count, DIGEST_BYTES), dtype=np.uint8) for _ in range(2)))
+    keys_of_all, digests_of_all = (np.zeros((canvas.count, DIGEST_BYTES), dtype=np.uint8) for _ in range(2))
+    found = Decoded(keys_of_all, digests_of_all)
     done = 0
     for start, keys, digests, broken, remarks in _on_all_cores(_bundles(pictures), canvas):
         count = len(keys) // DIGEST_BYTES
@@ -130,7 +132,7 @@ def _pool(cores: int, *, many: bool) -> Executor:
     # loky's processes import what they need and not the program that they are started from, as Python's own would.
     from joblib.externals.loky import ProcessPoolExecutor
 
-    class Pool(ProcessPoolExecutor):  # type: ignore[misc]  # which has no types
+    class Pool(ProcessPoolExecutor):
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             super().shutdown(wait=wait, kill_workers=True)
 
@@ -168,7 +170,7 @@ def _decoded(bundle: Bundle, canvas: Canvas) -> _Result:
             continue
         pixels[place] = picture.pixels
         keys += picture.key
-        digests += hashlib.blake2b(picture.pixels, digest_size=DIGEST_BYTES).digest()
+        digests += hashlib.blake2b(picture.pixels.tobytes(), digest_size=DIGEST_BYTES).digest()
         if picture.remark:
             remarks[picture.remark] = remarks.get(picture.remark, 0) + 1
     return start, bytes(keys), bytes(digests), broken, remarks

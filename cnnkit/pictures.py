@@ -128,7 +128,7 @@ def _plain(image: Image.Image, channels: int) -> tuple[Image.Image, str]:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        if image.getextrema()[3][0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             remark = remark or "transparent, put on white"
         image = Image.alpha_composite(white, image)
     if channels == 1 and not is_grey:

@@ -7,6 +7,9 @@ Both train the documented network (batch 64, Adam) on the packaged images, each 
 turns A B A B. Printed are the medians (images a second, a first batch left out) and their ratio. study-*: what Ray, records
 and the command line cost on top of training. About 15 minutes on two cores. `--device cuda` measures on a GPU (benchmark_gpu.py).
 
+data-decode: reading a folder of JPEG pictures into the cache, against Pillow alone on all cores (open, convert, fit); --pictures
+sets their number. data-mapped: the training step on images in a mapped file, against images in memory.
+
 step-*: A, the usual loop: PIL transforms one image at a time, a DataLoader, fp32, eager, the loss read after every update.
 B, ours: `cnnkit.train.Training` with the allocator settings that trials run with.
 """
@@ -180,6 +183,120 @@ def measure_studies(out: Console, only: str | None) -> list[dict[str, object]]:
     return results
 
 
+# -- data
+
+PICTURE_SIZE = (256, 192)
+STORED_SIZE = 64
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """JPEG pictures of the packaged images, in folders of their classes, larger than they are stored."""
+    from PIL import Image
+
+    from cnnkit.data import load
+
+    train = load("sample").train
+    for place in range(count):
+        label = int(train.labels[place % len(train)])
+        file = folder / str(label) / f"{place}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(train.images[place % len(train)].transpose(1, 2, 0)).resize(PICTURE_SIZE)
+        image.putpixel((place % PICTURE_SIZE[0], place // len(train)), (255, 0, 0))  # so that no two are alike
+        image.save(file, quality=90)
+
+
+def pillow_seconds(folder: str) -> float:
+    """Decoding all pictures of a folder with Pillow alone, by as many processes as there are cores."""
+    from PIL import Image, ImageOps
+
+    from ablations.resources import machine_cores
+
+    files = sorted(Path(folder).rglob("*.jpg"))
+    cores = machine_cores()
+    started = time.perf_counter()
+    children = []
+    for number in range(cores):
+        child = os.fork()
+        if not child:
+            for file in files[number::cores]:
+                with Image.open(file) as image:
+                    ImageOps.fit(image.convert("RGB"), (STORED_SIZE, STORED_SIZE), Image.Resampling.BILINEAR).tobytes()
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    return time.perf_counter() - started
+
+
+def reading_seconds(folder: str) -> float:
+    """The same pictures read as a data set, into a new cache, split and described."""
+    from cnnkit.data import load
+
+    with tempfile.TemporaryDirectory(dir=Path(folder).parent) as cache:
+        os.environ["XDG_CACHE_HOME"] = cache
+        started = time.perf_counter()
+        load(folder, image_size=STORED_SIZE)
+        return time.perf_counter() - started
+
+
+def training_rate(mapped: bool, image_size: int = 64, batches: int = 60) -> float:
+    """Images a second of the training step, its images in memory or in a mapped file."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from cnnkit.data import load
+    from cnnkit.images import ImageSet
+    from cnnkit.model import build
+    from cnnkit.train import Training
+
+    data = load("sample")
+    with tempfile.TemporaryDirectory() as folder:
+        if mapped:
+            file = Path(folder) / "pixels"
+            file.write_bytes(data.train.images.tobytes())
+            pixels = np.memmap(file, np.uint8, "r", shape=data.train.images.shape)
+            data = replace(data, train=ImageSet(pixels, data.train.labels))
+        recipe = Recipe(precision="bf16", batch_size=BATCH_SIZE)
+        training = Training(build(BASELINE.vary(image_size=image_size)), recipe, data, image_size=image_size, seed=0)
+        started = 0.0
+        for progress in training.run():
+            if progress.update == 1:
+                started = time.perf_counter()
+            if progress.update == batches + 1:
+                return batches * BATCH_SIZE / (time.perf_counter() - started)
+    raise AssertionError("the sample is too small")
+
+
+def measure_data(out: Console, only: str | None, pictures: int, rounds: int) -> list[dict[str, object]]:
+    """What reading pictures costs, and what a mapped file costs in training."""
+    results: list[dict[str, object]] = []
+    if only in (None, "data-decode"):
+        with tempfile.TemporaryDirectory() as folder:
+            write_pictures(Path(folder) / "pictures", pictures)
+            calls = [f"{which}({folder + '/pictures'!r})" for which in ("pillow_seconds", "reading_seconds")]
+            seconds = [[float(in_fresh_process(call)) for call in calls] for _ in range(rounds)]
+            alone, ours = (statistics.median(column) for column in zip(*seconds, strict=True))
+        out.print(
+            f"data-decode: {pictures:,} pictures with Pillow alone {alone:.1f} s, as a data set {ours:.1f} s, "
+            f"ratio {ours / alone:.2f}"
+        )
+        results.append(
+            {"name": "data-decode", "pictures": pictures, "pillow": alone, "ours": ours, "ratio": ours / alone}
+        )
+    if only in (None, "data-mapped"):
+        rates = [
+            [float(in_fresh_process(f"training_rate({mapped})")) for mapped in (False, True)] for _ in range(rounds)
+        ]
+        memory, mapped_file = (statistics.median(column) for column in zip(*rates, strict=True))
+        out.print(
+            f"data-mapped: images in memory {memory:.0f} images/s, in a mapped file {mapped_file:.0f} images/s, "
+            f"ratio {mapped_file / memory:.2f}"
+        )
+        results.append({"name": "data-mapped", "memory": memory, "mapped": mapped_file, "ratio": mapped_file / memory})
+    return results
+
+
 def in_fresh_process(call: str, *, tuned: bool = True) -> str:
     """What a call of this file's functions returns, in a process that has (or has not) the allocator's settings: they
     are read when a process starts.
@@ -214,6 +331,8 @@ class Arguments:
     """cuda: the comparisons of benchmark_gpu.py, which has more to set."""
     rounds: int = 3
     """Turns of A and B."""
+    pictures: int = 10_000
+    """How many pictures data-decode reads."""
     json: Path | None = None
     """A file for the figures."""
 
@@ -232,7 +351,13 @@ def main(arguments: Sequence[str]) -> int:
     if args.device == "cuda":
         return on_a_gpu(args)
     chosen = [comparison for comparison in COMPARISONS if args.only in (None, comparison.name)]
-    names = [*(comparison.name for comparison in COMPARISONS), "study-quick", "study-smoke"]
+    names = [
+        *(comparison.name for comparison in COMPARISONS),
+        "study-quick",
+        "study-smoke",
+        "data-decode",
+        "data-mapped",
+    ]
     if args.only is not None:
         known("benchmark", args.only, names)
     out = console()
@@ -248,6 +373,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         results.append({**asdict(comparison), "rates": rates, "ratio": ours / usual})
     results += measure_studies(out, args.only)
+    results += measure_data(out, args.only, args.pictures, args.rounds)
     if args.json is not None:
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.description import DataDescription, DataOptions
+from cnnkit.errors import UserError
 from cnnkit.images import Data, ImageSet, digests_of
 from cnnkit.pictures import as_pixels
 from cnnkit.spec import Normalisation
@@ -72,6 +73,10 @@ def stored(images: np.ndarray, options: DataOptions) -> np.ndarray:
         images = np.rint(np.tensordot(images, np.array(LUMA), axes=(1, 0)))[:, None].astype(np.uint8)
     elif channels == 3 and images.shape[1] == 1:
         images = np.repeat(images, 3, axis=1)
+    if channels not in (None, images.shape[1]):
+        raise UserError(
+            f"images of {images.shape[1]} channels cannot be stored with {channels}; give networks of as many"
+        )
     height, width = images.shape[2:]
     size = options.size or min(height, width)
     if (height, width) != (size, size):

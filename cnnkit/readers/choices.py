@@ -43,6 +43,8 @@ def form_of(heads: Iterable[bytes], options: DataOptions, image_size: int | None
     Args: heads: of some pictures, the encoded content.
     Raises: UserError: none of them is a picture.
     """
+    if options.channels not in (None, 1, 3):
+        raise UserError(f"{where}: pictures are stored with 1 channel or 3, not with {options.channels}")
     sides: list[int] = []
     grey: list[bool] = []
     why = ""

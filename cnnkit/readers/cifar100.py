@@ -106,6 +106,8 @@ def _part(kind: Layout, folder: Path, part: Part) -> Arrays:
     for file in files:
         readable(file)
     arrays = cached(files, lambda: _pickled(files[0]) if kind == "batches" else _parquet(files))
+    if not len(arrays["images"]):
+        raise UserError(f"{files[0]}: no images in it; download it again")
     for name, classes in NAMES.items():
         labels = arrays[name]
         if len(labels) != len(arrays["images"]) or not ((labels >= 0) & (labels < len(classes))).all():
@@ -118,7 +120,9 @@ def _parquet(files: Sequence[Path]) -> Arrays:
     images = [image for file, table in zip(files, tables, strict=True) for image in decoded_rows(file, table)]
     if not images:
         raise UserError(f"{files[0]}: no images in it; download it again")
-    labels = {name: np.concatenate([table[name].to_numpy() for table in tables]).astype(np.int64) for name in NAMES}
+    labels: Arrays = {
+        name: np.concatenate([table[name].to_numpy() for table in tables]).astype(np.int64) for name in NAMES
+    }
     return {"images": np.stack(images), **labels}
 
 

@@ -131,12 +131,12 @@ def _decode(
         ends = np.cumsum([len(one) for one in pictures.labels.values()])
         rows: dict[Part, np.ndarray] = {}
         for part, end in zip(pictures.labels, ends, strict=True):
-            whole = np.arange(end - len(pictures.labels[part]), end)
-            rows[part] = whole[decoded.good[whole]]
+            places = np.arange(end - len(pictures.labels[part]), end)
+            rows[part] = places[decoded.good[places]]
         table = Table(labels, decoded.keys, decoded.digests)
         made = split(table, rows, about.classes, drop_duplicates=options.drop_duplicates, where=str(path))
         counts = np.zeros((about.channels, 256), dtype=np.int64)
-        hashes = {}
+        hashes: dict[str, str] = {}
         for part in PARTS:
             hashes[part] = _write(part, table, made.rows[part], canvas, unfinished, counts if part == "train" else None)
         canvas.file.unlink()
@@ -197,15 +197,15 @@ def _write(part: Part, table: Table, rows: np.ndarray, canvas: Canvas, folder: P
     with (folder / f"{part}.pixels").open("wb") as stream:
         for start in range(0, len(rows), step):
             piece = np.ascontiguousarray(pixels[rows[start : start + step]])
-            stream.write(piece)
-            whole.update(piece)
+            stream.write(piece.data)
+            whole.update(piece.data)
             if counts is not None:
                 counts += histograms(piece)
     labels, digests = table.labels[rows].astype("<i8"), np.ascontiguousarray(table.digests[rows])
     (folder / f"{part}.labels").write_bytes(labels.tobytes())
     (folder / f"{part}.digests").write_bytes(digests.tobytes())
-    whole.update(labels)
-    whole.update(digests)
+    whole.update(labels.tobytes())
+    whole.update(digests.tobytes())
     return whole.hexdigest()
 
 
@@ -221,9 +221,9 @@ def _opened(folder: Path, stamp: str, path: Path) -> Data | None:
         about = _About.model_validate_json(file.read_bytes())
         if about.version != VERSION or about.stamp != stamp:
             return None
-        parts = [_part(folder, part, about) for part in PARTS]
-        if all(parts):
-            return Data(*parts, about.about, notes=about.notes, path=path)  # type: ignore[arg-type]
+        train, validation, test = (_part(folder, part, about) for part in PARTS)
+        if train is not None and validation is not None and test is not None:
+            return Data(train, validation, test, about.about, notes=about.notes, path=path)
     return None
 
 
@@ -239,7 +239,7 @@ def _part(folder: Path, part: Part, whole: _About) -> ImageSet | None:
     if pixels.nbytes <= HASHED_BYTES:
         hashed = hashlib.blake2b(digest_size=16)
         for array in (pixels, labels.astype("<i8"), digests):
-            hashed.update(np.ascontiguousarray(array))
+            hashed.update(np.ascontiguousarray(array).data)
         right = hashed.hexdigest() == whole.hashes[part]
     else:
         some = np.linspace(0, count - 1, SPOT_CHECKS).astype(int)

@@ -59,6 +59,7 @@ def _parts(name: str, root: Path, *, download: bool) -> Mapping[str, Any]:
         ) from error
     kind = kinds[name]
     options = inspect.signature(kind).parameters
+    calls: dict[str, dict[str, Any]]
     if "train" in options:
         calls = {"train": {"train": True}, "test": {"train": False}}
     elif "split" in options:
