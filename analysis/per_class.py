@@ -49,7 +49,7 @@ MEASURES: tuple[Measure, ...] = ("recall", "precision", "f1")
 Kind = Literal["class", "group", "difference"]
 
 RECALLS = ("arm", "is_baseline", "seed", "class", "recall")
-CLASS_TABLE = ("arm", "is_baseline", "kind", "class", "measure", "mean", "sd", "low", "high", "seeds")
+CLASS_TABLE = ("arm", "is_baseline", "kind", "class", "images", "measure", "mean", "sd", "low", "high", "seeds")
 CLASS_EFFECTS = ("arm", "kind", "class", "measure", "delta", "low", "high", "p_value", "adjusted_p", "paired_seeds")
 CONFUSIONS = (
     *("arm", "true_class", "predicted_class", "baseline_rate", "arm_rate"),
@@ -122,15 +122,16 @@ def recalls(outcomes: Outcomes) -> pd.DataFrame:
 def class_table(outcomes: Outcomes) -> pd.DataFrame:
     """Recall, precision and F1 of each arm by class, and their means over groups of classes.
 
-    Columns: arm, is_baseline, kind (class, group), class (or the group's name), measure, mean and sd (over the finished
-    seeds), low, high (95 % interval of the mean for new seeds and new test images of the same class proportions), seeds.
-    0 to 1. An arm without a finished seed has no rows.
+    Columns: arm, is_baseline, kind (class, group), class (or the group's name), images (of the test set), measure, mean and sd
+    (over the finished seeds), low, high (95 % interval of the mean for new seeds and new test images of the same class
+    proportions), seeds. 0 to 1. An arm without a finished seed has no rows.
 
     The interval rests on the delta method (see the module). It is cut off at 0 and 1, beyond which the measure cannot
     lie. It is NaN with one seed, and for the precision of a class that is never predicted: nothing tells what it would
     be. Intervals of two arms that overlap say nothing about their difference, which is paired: see `class_effects`.
     """
     about = [row for row in rows_of(outcomes) if row.kind != "difference"]
+    of_class = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
     rows = []
     for arm in outcomes.arms:
         cells = outcomes.predictions[arm.name]
@@ -152,6 +153,7 @@ def class_table(outcomes: Outcomes) -> pd.DataFrame:
                         "is_baseline": arm.is_baseline,
                         "kind": each.kind,
                         "class": each.name,
+                        "images": int(of_class[each.weights > 0].sum()),
                         "measure": measure,
                         "mean": effect.delta,
                         "sd": values.mean(axis=1).std(ddof=1) if len(cells) > 1 else np.nan,

@@ -371,10 +371,11 @@ def class_table(frame: pd.DataFrame) -> Table:
 
     Args: frame: as `analysis.per_class.class_table`.
     """
-    wide = _by_measure(frame, ["arm", "kind", "class", "seeds"], ["mean", "sd", "low", "high"])
+    wide = _by_measure(frame, ["arm", "kind", "class", "images", "seeds"], ["mean", "sd", "low", "high"])
     columns = (
         ARM,
         CLASS,
+        Column("images", lambda row: f"{row['images']:,}", priority=4),
         *(_level(measure) for measure in MEASURES),
         SEEDS,
     )

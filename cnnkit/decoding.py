@@ -52,6 +52,8 @@ class Decoded:
     """(n, 16) uint8, a hash of each encoded picture."""
     digests: np.ndarray
     """(n, 16) uint8, a hash of each picture's stored pixels."""
+    moments: np.ndarray
+    """(n, channels, 2) int64, of each channel the sum of the pixels and of their squares."""
     broken: dict[int, str] = field(default_factory=dict)
     """Why a picture cannot be read, by its place."""
     remarks: dict[str, int] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Decoded:
 
 Bundle = tuple[int, Sequence[Encoded]]
 """The place of the first picture, and pictures."""
-_Result = tuple[int, bytes, bytes, dict[int, str], dict[str, int]]
+_Result = tuple[int, bytes, bytes, np.ndarray, dict[int, str], dict[str, int]]
 
 
 def decode_all(pictures: Iterable[Sequence[Encoded]], canvas: Canvas, progress: Callable[[int, int], None]) -> Decoded:
@@ -77,12 +79,13 @@ def decode_all(pictures: Iterable[Sequence[Encoded]], canvas: Canvas, progress: 
     """
     _make(canvas)
     keys_of_all, digests_of_all = (np.zeros((canvas.count, DIGEST_BYTES), dtype=np.uint8) for _ in range(2))
-    found = Decoded(keys_of_all, digests_of_all)
+    found = Decoded(keys_of_all, digests_of_all, np.zeros((canvas.count, canvas.channels, 2), dtype=np.int64))
     done = 0
-    for start, keys, digests, broken, remarks in _on_all_cores(_bundles(pictures), canvas):
+    for start, keys, digests, moments, broken, remarks in _on_all_cores(_bundles(pictures), canvas):
         count = len(keys) // DIGEST_BYTES
         for target, given in ((found.keys, keys), (found.digests, digests)):
             target[start : start + count] = np.frombuffer(given, dtype=np.uint8).reshape(count, DIGEST_BYTES)
+        found.moments[start : start + count] = moments
         found.broken.update(broken)
         for remark, times in remarks.items():
             found.remarks[remark] = found.remarks.get(remark, 0) + times
@@ -158,6 +161,7 @@ def _decoded(bundle: Bundle, canvas: Canvas) -> _Result:
     start, pictures = bundle
     pixels = canvas.opened()
     keys, digests = bytearray(), bytearray()
+    moments = np.zeros((len(pictures), canvas.channels, 2), dtype=np.int64)
     broken: dict[int, str] = {}
     remarks: dict[str, int] = {}
     for place, encoded in enumerate(pictures, start=start):
@@ -169,8 +173,10 @@ def _decoded(bundle: Bundle, canvas: Canvas) -> _Result:
             digests += bytes(DIGEST_BYTES)
             continue
         pixels[place] = picture.pixels
+        flat = picture.pixels.reshape(canvas.channels, -1).astype(np.uint32)
+        moments[place - start] = np.stack([flat.sum(axis=1), (flat * flat).sum(axis=1)], axis=1)
         keys += picture.key
         digests += hashlib.blake2b(picture.pixels.tobytes(), digest_size=DIGEST_BYTES).digest()
         if picture.remark:
             remarks[picture.remark] = remarks.get(picture.remark, 0) + 1
-    return start, bytes(keys), bytes(digests), broken, remarks
+    return start, bytes(keys), bytes(digests), moments, broken, remarks

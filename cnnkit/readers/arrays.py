@@ -1,7 +1,7 @@
 """A data set whose images are arrays in memory: stored as asked, ordered, split and described."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from cnnkit.pictures import as_pixels
 from cnnkit.spec import Normalisation
 from cnnkit.splitting import PARTS, Part, Table, fingerprint, split
 
+CHUNK = 1_000
+"""Images at a time, where a copy of all would fill memory."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow
 
 
@@ -24,6 +26,8 @@ class ArrayPart:
     """(n, channels, height, width) uint8."""
     labels: np.ndarray
     """(n,), positions in the class names."""
+    clusters: np.ndarray | None = None
+    """(n,) int64: which images belong together, as `ImageSet.clusters`; of test images alone."""
 
 
 def assembled(
@@ -54,16 +58,25 @@ def assembled(
         )
         for part in PARTS
     ]
+    sets[2] = replace(sets[2], clusters=_clusters(given, made.rows["test"], rows))
     full = about.model_copy(
         update={
             "fingerprint": fingerprint(table, made.rows),
             "channels": images.shape[1],
             "image_size": images.shape[2],
-            "normalisation": normalisation(histograms(sets[0].pixels)),
+            "normalisation": normalisation(moments(sets[0].pixels), images.shape[2] * images.shape[3]),
             "options": options,
         }
     )
     return Data(sets[0], sets[1], sets[2], full, notes=(*notes, *made.notes), path=path)
+
+
+def _clusters(
+    given: Mapping[Part, ArrayPart], chosen: np.ndarray, rows: Mapping[Part, np.ndarray]
+) -> np.ndarray | None:
+    """Those of the test images that were chosen, in their order; None where none were given."""
+    clusters = given["test"].clusters if "test" in given else None
+    return None if clusters is None else np.asarray(clusters, dtype=np.int64)[chosen - rows["test"][0]]
 
 
 def stored(images: np.ndarray, options: DataOptions) -> np.ndarray:
@@ -84,19 +97,24 @@ def stored(images: np.ndarray, options: DataOptions) -> np.ndarray:
     return images
 
 
-def histograms(images: np.ndarray) -> np.ndarray:
-    """How often each value stands in each channel: (n, channels, h, w) uint8 -> (channels, 256) int64."""
-    return np.stack([np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(images.shape[1])])
+def moments(images: np.ndarray) -> np.ndarray:
+    """Of each image and channel the sum of the pixels and of their squares: (n, channels, h, w) uint8 -> (n, channels, 2)."""
+    found = np.zeros((*images.shape[:2], 2), dtype=np.int64)
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].reshape(-1, images.shape[1], images[0, 0].size).astype(np.uint32)
+        found[start : start + CHUNK] = np.stack([pixels.sum(axis=2), (pixels * pixels).sum(axis=2)], axis=2)
+    return found
 
 
-def normalisation(counts: np.ndarray) -> Normalisation:
-    """Mean and standard deviation of each channel for pixels in [0, 1], to six digits. (channels, 256) -> value.
+def normalisation(of_images: np.ndarray, pixels: int) -> Normalisation:
+    """Mean and standard deviation of each channel for pixels in [0, 1], to six digits. A channel of one value everywhere is
+    divided by 1.
 
-    A channel of one value everywhere is divided by 1.
+    Args: of_images: the images' `moments`. pixels: of an image.
     """
-    values = np.arange(256) / 255
-    total = counts.sum(axis=1)
-    mean = counts @ values / total
-    std = np.sqrt(np.maximum(counts @ values**2 / total - mean**2, 0))
+    total = len(of_images) * pixels
+    first, second = of_images.sum(axis=0).T
+    mean = first / (255 * total)
+    std = np.sqrt(np.maximum(second / (255**2 * total) - mean**2, 0))
     std = np.where(std < 1e-6, 1.0, std)
     return Normalisation(mean=tuple(np.round(mean, 6).tolist()), std=tuple(np.round(std, 6).tolist()))

@@ -3,6 +3,7 @@
 It returns a part, or a mapping of them: `{"train": part, "test": part, "classes": [...], "name": "...", "groups": {...}}`, where
 only train is needed. A part is a pair of arrays (images, classes) or a torch Dataset of pairs (image, class). Images are
 (n, h, w), (n, h, w, channels) or (n, channels, h, w) bytes, or numbers from 0 to 1; of a Dataset also Pillow's images.
+`test_clusters` says which test images belong together: a number or a name for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,14 @@ from cnnkit.errors import UserError
 from cnnkit.images import Data
 from cnnkit.pictures import as_pixels
 from cnnkit.readers.arrays import ArrayPart, assembled
-from cnnkit.readers.choices import USUAL_SIZE, part_of, shown
+from cnnkit.readers.choices import USUAL_SIZE, shown
 from cnnkit.readers.found import Found, Place, Progress
 from cnnkit.splitting import SAID, Part
 
-KNOWN_KEYS = ("train", "validation", "val", "valid", "test", "classes", "name", "groups", "citation")
+PART_KEYS: Mapping[str, Part] = {
+    "train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test",
+}  # fmt: skip
+KNOWN_KEYS = (*PART_KEYS, "classes", "name", "groups", "citation", "test_clusters")
 MOST_IN_MEMORY = 2**33
 """Bytes of images that a function may return."""
 
@@ -45,7 +49,7 @@ def described(name: str, made: Any, place: Place, *, called: str) -> Found:
     limit = place.options.size or place.image_size or USUAL_SIZE
     raw: dict[Part, tuple[np.ndarray, list[Any]]] = {}
     for key, value in given.items():
-        part = part_of(key)
+        part = PART_KEYS.get(key)
         if part is not None:
             raw[part] = _pair(f"{name}, {SAID[part]} images", value, limit, place.options.channels)
             names = names or getattr(value, "classes", None)
@@ -53,7 +57,8 @@ def described(name: str, made: Any, place: Place, *, called: str) -> Found:
         raise UserError(f"{name} returned no training images; give them as {{'train': (images, classes)}}")
     classes = _class_names(name, names, [label for _, labels in raw.values() for label in labels])
     for part, (images, labels) in raw.items():
-        parts[part] = ArrayPart(images, _positions(f"{name}, {SAID[part]} images", labels, classes))
+        clusters = _clusters(name, given.get("test_clusters"), len(labels)) if part == "test" else None
+        parts[part] = ArrayPart(images, _positions(f"{name}, {SAID[part]} images", labels, classes), clusters)
     _check_alike(name, parts)
     about = DataDescription(
         name=shown(str(given.get("name") or called)),
@@ -207,6 +212,18 @@ def _positions(what: str, labels: Sequence[Any], classes: tuple[str, ...]) -> np
     if bad is not None:
         raise UserError(f"{what}: class {labels[bad]!r} of image {bad} is not one of the {len(classes)}")
     return np.asarray(found, dtype=np.int64)
+
+
+def _clusters(name: str, given: Any, count: int) -> np.ndarray | None:
+    """Which test images belong together, as numbers."""
+    if given is None:
+        return None
+    clusters = _array(given)
+    if clusters.shape != (count,):
+        raise UserError(
+            f"{name}: test_clusters of shape {clusters.shape}; give one number or name for each of {count} images"
+        )
+    return np.unique(clusters, return_inverse=True)[1].astype(np.int64)
 
 
 def _check_alike(name: str, parts: Mapping[Part, ArrayPart]) -> None:

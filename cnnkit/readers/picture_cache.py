@@ -23,7 +23,7 @@ from cnnkit.description import DataDescription, DataOptions, listed
 from cnnkit.errors import UserError
 from cnnkit.images import Data, ImageSet, digests_of
 from cnnkit.pictures import DIGEST_BYTES, HAS_COLOUR
-from cnnkit.readers.arrays import histograms, normalisation
+from cnnkit.readers.arrays import normalisation
 from cnnkit.readers.found import Progress
 from cnnkit.spec import Stored
 from cnnkit.splitting import PARTS, Part, Table, fingerprint, split
@@ -66,7 +66,7 @@ class _About(Stored):
     notes: tuple[str, ...]
     counts: dict[str, int]
     hashes: dict[str, str]
-    """Of each part's pixels, labels and hashes."""
+    """Of each part's pixels (of few), labels and hashes."""
 
 
 def data_of(
@@ -135,15 +135,14 @@ def _decode(
             rows[part] = places[decoded.good[places]]
         table = Table(labels, decoded.keys, decoded.digests)
         made = split(table, rows, about.classes, drop_duplicates=options.drop_duplicates, where=str(path))
-        counts = np.zeros((about.channels, 256), dtype=np.int64)
         hashes: dict[str, str] = {}
         for part in PARTS:
-            hashes[part] = _write(part, table, made.rows[part], canvas, unfinished, counts if part == "train" else None)
+            hashes[part] = _write(part, table, made.rows[part], canvas, unfinished)
         canvas.file.unlink()
         full = about.model_copy(
             update={
                 "fingerprint": fingerprint(table, made.rows),
-                "normalisation": normalisation(counts),
+                "normalisation": normalisation(decoded.moments[made.rows["train"]], canvas.size**2),
                 "options": options.model_copy(update={"size": about.image_size}),
             }
         )
@@ -189,7 +188,7 @@ def _notes(decoded: Decoded, pictures: Pictures) -> list[str]:
     return [*notes, f"{len(broken):,} broken picture{'s' * (len(broken) > 1)} left out ({names})"]
 
 
-def _write(part: Part, table: Table, rows: np.ndarray, canvas: Canvas, folder: Path, counts: np.ndarray | None) -> str:
+def _write(part: Part, table: Table, rows: np.ndarray, canvas: Canvas, folder: Path) -> str:
     """Writes a part's images in their order, a piece at a time, and returns a hash of them."""
     pixels = canvas.opened("r")
     step = max(1, CHUNK_BYTES // int(np.prod(canvas.shape[1:])))
@@ -198,9 +197,8 @@ def _write(part: Part, table: Table, rows: np.ndarray, canvas: Canvas, folder: P
         for start in range(0, len(rows), step):
             piece = np.ascontiguousarray(pixels[rows[start : start + step]])
             stream.write(piece.data)
-            whole.update(piece.data)
-            if counts is not None:
-                counts += histograms(piece)
+            if len(rows) * piece[0].nbytes <= HASHED_BYTES:
+                whole.update(piece.data)
     labels, digests = table.labels[rows].astype("<i8"), np.ascontiguousarray(table.digests[rows])
     (folder / f"{part}.labels").write_bytes(labels.tobytes())
     (folder / f"{part}.digests").write_bytes(digests.tobytes())

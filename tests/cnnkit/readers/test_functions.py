@@ -50,6 +50,14 @@ class Photos(Dataset):
         return Image.fromarray(IMAGES[index]).convert("RGB").resize(size), int(DIGITS.target[index] > 0)
 
 
+def videos():
+    return {**parts(), "test_clusters": [f"video {i // 9}" for i in range(297)]}
+
+
+def few_videos():
+    return {**parts(), "test_clusters": [1, 2]}
+
+
 def nothing():
     return None
 
@@ -113,9 +121,23 @@ def test_pictures_of_several_sizes_are_stored_in_one():
     assert load("digit_data:Photos", options=DataOptions(size=10)).train.images.shape[1:] == (3, 10, 10)
 
 
+def test_test_images_that_belong_together_are_told(sample):
+    data = load("digit_data:videos")
+    whole = load("digit_data:parts")
+    assert np.array_equal(data.test.images, whole.test.images)
+    clusters = data.description.test_clusters
+    assert sorted(np.bincount(clusters).tolist()) == [9] * 33
+    namespace: dict = {}
+    exec(MODULE, namespace)
+    originals = {image.tobytes(): i // 9 for i, image in enumerate(namespace["IMAGES"][1500:])}
+    of_video = [originals[image.tobytes()] for image in data.test.images]
+    assert len(set(zip(of_video, clusters, strict=True))) == 33, "one number a video"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("few_videos", "test_clusters of shape"),
         ("nothing", "expected a pair of arrays or a torch Dataset, got NoneType"),
         ("broken", "failed with RuntimeError: no data today"),
         ("unequal", "1797 training images and 5 classes"),
