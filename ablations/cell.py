@@ -23,7 +23,12 @@ class SplitSizes(Stored):
         """Forward passes of one image in a cell: in training, a backward pass counted as two, and in every evaluation.
         `frozen`: no backward pass goes through more than the last layer.
         """
-        return (1 if frozen else 3) * epochs * self.train + epochs * self.validation + self.test
+        return self.passes_until(epochs, frozen=frozen) + self.test
+
+    def passes_until(self, epochs: int, part: float = 0.0, *, frozen: bool = False) -> int:
+        """The same until `epochs` epochs are over, and a `part` of the next one's updates, 0 to 1."""
+        update = 1 if frozen else 3
+        return epochs * (update * self.train + self.validation) + round(update * part * self.train)
 
 
 class Cell(Spec):

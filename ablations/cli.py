@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 from rich.console import Console
 
-from ablations.text import printable
+from ablations.text import printable, wrapped
 from cnnkit.errors import UserError
 
 BAD_INPUT = 2
@@ -56,6 +56,19 @@ class _Output(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich's; but of sentences (no `markup`) every character is seen, and none is obeyed. Those that may be as long as
+        they are (`soft_wrap`) are broken between words on a terminal, which itself would break them anywhere; what is longer
+        than a line, such as a path, stays whole, so that it can be copied.
+        """
+        if how.get("markup") is False:  # sentences, in which names and errors of others stand
+            objects = tuple(
+                "\n".join(map(printable, text.split("\n"))) if isinstance(text, str) else text for text in objects
+            )
+        if how.get("soft_wrap") and self.is_terminal:
+            objects = tuple(wrapped(text, self.width) if isinstance(text, str) else text for text in objects)
+        super().print(*objects, **how)
 
 
 def console() -> Console:
@@ -152,7 +165,7 @@ def refuse(sentence: str) -> NoReturn:
     """Says what is wrong in one sentence and ends the program with exit code 2."""
     one_line = printable(" ".join(sentence.split()))
     with contextlib.suppress(OSError):
-        Console(stderr=True).print(f"error: {one_line}", markup=False, highlight=False, soft_wrap=True)
+        _Output(stderr=True).print(f"error: {one_line}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(BAD_INPUT)
 
 

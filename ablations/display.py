@@ -1,5 +1,6 @@
 """What a person sees while a study runs: a live view on a terminal, one plain line a finished cell elsewhere."""
 
+import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.plan import PlannedCell
+from ablations.text import printable
 from ablations.units import duration
+
+LEAST_SECONDS = 2.0
+"""A pace that was seen for less is none."""
 
 
 @dataclass
@@ -21,9 +26,24 @@ class Running:
 
     planned: PlannedCell
     progress: float = 0.0
-    """Part of the cell's epochs that is done, 0 to 1."""
+    """Part of the cell that is done, 0 to 1."""
     epoch: int = 0
     validation_accuracy: float | None = None
+    began: float = field(default_factory=lambda: time.monotonic())
+    """As `time.monotonic` counts."""
+    progress_before: float | None = 0.0
+    """What of the progress an earlier run had made; None until that is known."""
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds since it began."""
+        before = self.progress if self.progress_before is None else self.progress_before
+        return (self.progress - before) * self.planned.work
+
+    @property
+    def work_left(self) -> float:
+        """Multiply-adds until its end."""
+        return (1 - self.progress) * self.planned.work
 
 
 @dataclass
@@ -35,27 +55,47 @@ class Tally:
     waiting: list[PlannedCell]
     running: dict[str, Running] = field(default_factory=dict)
     failed: int = 0
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
     """When the first trial began: what Ray needs to start says nothing about the pace."""
+    at_once: int = 0
+    """Trials that ran side by side, at most."""
     work_done: float = 0.0
-    """Multiply-adds of the cells that finished in this run."""
+    """Multiply-adds of trials that ended in this run, as far as they were done in it."""
+    seconds_done: float = 0.0
+    """What these trials took, added up."""
 
     def seconds_left(self) -> float | None:
-        """From the pace of this run so far; None until there is a pace."""
-        elapsed = time.monotonic() - self.started
-        under_way = sum(trial.progress * trial.planned.work for trial in self.running.values())
-        done = self.work_done + under_way
-        if elapsed < 2 or done == 0:
+        """At the pace of this run's trials, those that wait taking the places of those that end, the last ones alone with places
+        that stay empty; None until there is a pace. Never 0 while there is something to be trained.
+        """
+        now = time.monotonic()
+        moving = [trial for trial in self.running.values() if trial.work > 0]
+        work = self.work_done + sum(trial.work for trial in moving)
+        seconds = self.seconds_done + sum(now - trial.began for trial in moving)
+        if seconds < LEAST_SECONDS or work <= 0:
             return None
-        total = sum(trial.planned.work for trial in self.running.values()) + sum(cell.work for cell in self.waiting)
-        return elapsed * (total - under_way) / done
+        pace = seconds / work
+        places = [trial.work_left * _pace(trial, now, pace) for trial in self.running.values()]
+        places += [0.0] * (max(1, self.at_once) - len(places))
+        heapq.heapify(places)
+        for planned in self.waiting:
+            heapq.heapreplace(places, places[0] + planned.work * pace)
+        return max(1.0, *places) if self.running or self.waiting else 0.0
 
-    def begin(self, planned: PlannedCell) -> None:
-        """A trial starts, or starts again."""
+    def begin(self, planned: PlannedCell, *, goes_on: bool = False) -> None:
+        """A trial starts, or starts again. Args: goes_on: from what an earlier one has kept."""
         if not self.running and not self.work_done:
             self.started = time.monotonic()
         self.waiting = [cell for cell in self.waiting if cell is not planned]
-        self.running[planned.cell.key] = Running(planned)
+        self.running[planned.cell.key] = Running(planned, progress_before=None if goes_on else 0.0)
+        self.at_once = max(self.at_once, len(self.running))
+
+    def advance(self, planned: PlannedCell, progress: float, epoch: int, validation_accuracy: float | None) -> None:
+        """News of a trial."""
+        trial = self.running.setdefault(planned.cell.key, Running(planned))
+        trial.progress, trial.epoch, trial.validation_accuracy = progress, epoch, validation_accuracy
+        if trial.progress_before is None:
+            trial.progress_before, trial.began = progress, time.monotonic()
 
     def add(self, cells: list[PlannedCell]) -> None:
         """More cells are to be trained than were known."""
@@ -79,11 +119,20 @@ class Tally:
 
     def end(self, planned: PlannedCell, *, failed: bool) -> None:
         """A trial has left a record, or a failure."""
-        self.running.pop(planned.cell.key, None)
+        trial = self.running.pop(planned.cell.key, None)
         self.waiting = [cell for cell in self.waiting if cell is not planned]
         self.failed += failed
         self.finished += not failed
-        self.work_done += 0 if failed else planned.work
+        if trial is not None and not failed:
+            trial.progress = 1.0
+            self.work_done += trial.work
+            self.seconds_done += time.monotonic() - trial.began
+
+
+def _pace(trial: Running, now: float, otherwise: float) -> float:
+    """Seconds a multiply-add: the trial's own once it is known, since the last trials of a study decide when it ends."""
+    seconds = now - trial.began
+    return seconds / trial.work if seconds >= LEAST_SECONDS and trial.work > trial.planned.work / 20 else otherwise
 
 
 class Display(Protocol):
@@ -114,7 +163,7 @@ class PlainDisplay:
         pass
 
     def line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveDisplay:
@@ -135,7 +184,7 @@ class LiveDisplay:
         self.tally = tally
 
     def line(self, text: str) -> None:
-        self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.live.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> RenderableType:
         tally = self.tally
@@ -154,7 +203,7 @@ class LiveDisplay:
         for trial in list(tally.running.values()):
             accuracy = trial.validation_accuracy
             table.add_row(
-                trial.planned.called,
+                Text(trial.planned.called),
                 str(trial.planned.cell.seed),
                 f"{trial.epoch}/{trial.planned.cell.recipe.epochs}" if trial.epoch else "starting",
                 ProgressBar(total=1.0, completed=trial.progress, width=24),

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from ablations.agenda import Agenda
 from ablations.budget import Budget
 from ablations.checkpoints import DamagedCheckpoint
-from ablations.display import Display, Running, Tally
+from ablations.display import Display, Tally
 from ablations.job import Advance, BeganAnew, Checkpoint, Failed, Job, News, Placement
 from ablations.plan import Plan, PlannedCell
 from ablations.record import CellResult, Failure, Record
@@ -52,6 +52,8 @@ class Driver:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._being_written: dict[str, Future[None]] = {}
         self._kept_epochs: dict[str, int] = {}
+        self._going_on: set[str] = set()
+        """Keys of cells that were handed out with a checkpoint."""
         self._renewed = time.monotonic()
         self._said_that_it_waits = False
 
@@ -102,15 +104,17 @@ class Driver:
 
     def _checkpoint(self, planned: PlannedCell) -> bytes | None:
         self._wait_for_checkpoint(planned.cell.key)
+        key, checkpoint = planned.cell.key, None
         try:
-            return self.store.read_checkpoint(planned.cell.key)
+            checkpoint = self.store.read_checkpoint(key)
         except DamagedCheckpoint as error:
             self.display.line(f"{planned.name}: {error}; the cell starts anew")
-            return None
+        (self._going_on.discard if checkpoint is None else self._going_on.add)(key)
+        return checkpoint
 
     def begin(self, planned: PlannedCell) -> None:
         """A process has the cell."""
-        self.tally.begin(planned)
+        self.tally.begin(planned, goes_on=planned.cell.key in self._going_on)
         if self.budget is not None:
             self.budget.begin(planned)
         self.display.update(self.tally)
@@ -120,7 +124,7 @@ class Driver:
         key = planned.cell.key
         match news:
             case Advance():
-                self.tally.running[key] = Running(planned, news.progress, news.epoch, news.validation_accuracy)
+                self.tally.advance(planned, news.progress, news.epoch, news.validation_accuracy)
             case Checkpoint():
                 self._wait_for_checkpoint(key)
                 self._kept_epochs[key] = news.epochs

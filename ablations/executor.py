@@ -99,6 +99,10 @@ class Watch(tune.Callback):
                 self.driver.hear(planned, news)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if (
+            self.stopper.stop_all()
+        ):  # a signal to all processes of the study's, say: the cell stays handed out until the end
+            return
         file = Path(trial.error_file) if trial.error_file else None
         log = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
         with self.errors_end_the_study():

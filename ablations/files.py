@@ -8,7 +8,8 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import UserError
@@ -121,6 +122,16 @@ def remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def used(paths: Iterable[Path]) -> int:
+    """Bytes of plain files among `paths`; what is gone in the meantime, or is a link, counts nothing."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 @contextlib.contextmanager

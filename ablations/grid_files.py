@@ -60,9 +60,17 @@ SWITCH: Mapping[str, Level] = {"on": True, "off": False}
 class OwnGrid:
     """A grid of the user's own: called with the baseline, it gives the arms. Its docstring is the question."""
 
-    def __init__(self, question: str, arms: Callable[[Arm], list[Arm] | Layout], factories: Sequence[str] = ()) -> None:
-        """`factories`: networks of the user's own that a YAML file names, as MODULE:FUNCTION."""
+    def __init__(
+        self,
+        question: str,
+        arms: Callable[[Arm], list[Arm] | Layout],
+        factories: Sequence[str] = (),
+        *,
+        file: Path | None = None,
+    ) -> None:
+        """Args: factories: networks of the user's own that a YAML file names, as MODULE:FUNCTION. file: where it was read."""
         self.__doc__ = question
+        self.file = file
         self._arms, self._factories = arms, factories
 
     def __call__(self, baseline: Arm) -> list[Arm] | Layout:
@@ -116,7 +124,9 @@ def _python_grid(file: Path) -> OwnGrid:
     if not callable(function):
         raise UserError(f"{file} defines no function `grid(baseline)` that returns the arms")
     question = _first_line(function) or _first_line(module)
-    return OwnGrid(_question(f"The grid of {file.name}", question), _checked(function, f"{file}: grid(baseline)"))
+    return OwnGrid(
+        _question(f"The grid of {file.name}", question), _checked(function, f"{file}: grid(baseline)"), file=file
+    )
 
 
 def grid_of(function: Callable[[Arm], object], name: str) -> OwnGrid:
@@ -221,7 +231,7 @@ def _yaml_grid(file: Path) -> OwnGrid:
 
     networks = [network for _, fields in singles if isinstance(network := fields.get("factory"), str)]
     factories = [network for network in dict.fromkeys(networks) if ":" in network]
-    return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), arms, factories)
+    return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), arms, factories, file=file)
 
 
 def _list(file: Path, arms: object) -> list[Any]:

@@ -45,7 +45,7 @@ class Advance:
     epoch: int
     """Counted from 1."""
     progress: float
-    """Part of all epochs that is done, 0 to 1."""
+    """Part of the cell's passes that is done, evaluations among them: 0 to 1, which only its result is."""
     validation_accuracy: float | None
     """The latest, 0 to 1; None before the first epoch's end."""
 

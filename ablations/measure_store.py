@@ -19,12 +19,11 @@ from safetensors.numpy import load, save
 
 from ablations import files
 from ablations.record import Record
-from ablations.store import DamagedRecord, Store
+from ablations.store import WEIGHTS, DamagedRecord, Store
 from cnnkit.errors import brief
 
 Arrays = Mapping[str, np.ndarray]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}-[A-Za-z0-9._-]{1,60}")
-WEIGHTS = "weights.safetensors"
 
 
 def plain_name(measure: str) -> str:

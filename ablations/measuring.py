@@ -259,13 +259,13 @@ class Survey:
         """Finished cells that lack a measure, and the names of those that they lack."""
         waiting = []
         for cell in self.study.cells:
-            if not self.store.is_finished(cell.key):
-                self.result.unfinished += 1
-                continue
             try:
-                record = self.store.read(cell.key)
+                record = self.store.sound(cell.key)
             except DamagedRecord as error:
                 self.result.lacking.append(f"{name_of(cell)}: {error}")
+                continue
+            if record is None:
+                self.result.unfinished += 1
                 continue
             missing = tuple(measure.name for measure in self.measures if not self._kept.has(record, measure.name))
             if missing:

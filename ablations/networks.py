@@ -71,10 +71,10 @@ def kept_weights(store: Store, key: str, name: str) -> bytes:
 
     Raises: UserError: the cell is not finished, is damaged or kept no weights.
     """
-    if not store.is_finished(key):
-        raise UserError(f"{name} is not finished; run the study's command again")
     try:
-        record = store.read(key)
+        record = store.sound(key)
+        if record is None:
+            raise UserError(f"{name} is not finished; run the study's command again")
         if "weights.safetensors" not in record.files or not (store.cell_folder(key) / "weights.safetensors").exists():
             raise UserError(f"{name} has no weights: they were not kept, or have been pruned since")
         return store.weights(record)

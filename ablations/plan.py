@@ -1,10 +1,11 @@
 """What a study consists of, and what of it is still missing."""
 
+import contextlib
 import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
+from ablations.grid_files import OwnGrid
 from ablations.grids import Grid, layout_of
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import ArmEntry, Candidate, ClassQuestion, Command, LookPlan, Study, StudyCell, Tuning
@@ -28,6 +30,7 @@ from cnnkit.spec import ModuleSpec, one_sentence
 TUNING_SEED = 1_000_000
 """Seed of the cells from which --tune chooses; no study's own seeds reach it."""
 
+MOST_CELLS = 20_000
 LONGEST_FOLDER_NAME = 56
 """Characters of a grid's name in the name of a study's folder, beside which protocol and hashes have room."""
 
@@ -85,12 +88,22 @@ class Plan:
         return next(arm for arm in self.arms if arm.is_baseline)
 
     def is_finished(self, planned: PlannedCell) -> bool:
+        """Whether the cell has a record that can be trusted."""
         return self.store is not None and self.store.is_finished(planned.cell.key)
 
     @property
     def missing(self) -> list[PlannedCell]:
-        """Cells without a record, a whole seed before the next: an interrupted study has complete seeds."""
+        """Cells that are not finished, a whole seed before the next: an interrupted study has complete seeds."""
         return [planned for planned in self.cells if not self.is_finished(planned)]
+
+    @property
+    def faults(self) -> list[str]:
+        """Sentences on cells of which something stands in their place that cannot be trusted: a run moves it aside, and trains
+        them again.
+        """
+        if self.store is None:
+            return []
+        return [fault for planned in self.cells if (fault := self.store.fault(planned.cell.key)) is not None]
 
     def of_shard(self, cells: Sequence[PlannedCell]) -> list[PlannedCell]:
         """Of `cells` those that are not other shards'."""
@@ -158,6 +171,11 @@ def make_plan(
         chosen = (tuned or {}).get(arm.name)
         if chosen:
             arms[i] = arm.model_copy(update={"recipe": arm.recipe.vary(**chosen)})
+    if len(arms) * len(seeds) > MOST_CELLS:
+        raise UserError(
+            f"{len(arms):,} arms x {len(seeds):,} seeds are more than the {MOST_CELLS:,} cells that a study may have; give fewer "
+            f"arms or seeds"
+        )
     sizes = protocol.split
     redraws = any(arm.recipe.split_seed for arm in arms)
     used = data.subset(train=sizes.train, validation=sizes.validation, test=sizes.test, keep_rest=redraws)
@@ -267,32 +285,43 @@ def layout_for(grid: Grid, grid_name: str, protocol: Protocol, data: DataDescrip
 
     Raises: UserError: an arm cannot be built, or two arms are the same.
     """
-    try:
+    with _named(grid, grid_name):
         layout = layout_of(grid, protocol.baseline())
-    except ValidationError as error:
-        raise UserError(
-            f"grid {grid_name}: an arm cannot be built with this baseline: {one_sentence(error)}"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"grid {grid_name}: {error}") from error
-    arms = layout.arms
-    for arm in arms:
-        if arm.spec.num_classes != len(data.classes):
-            raise UserError(
-                f"arm {arm.name!r}: {data.name} has {len(data.classes)} classes, the network "
-                f"num_classes={arm.spec.num_classes}"
-            )
-        if arm.spec.in_channels != data.channels:
-            raise UserError(
-                f"arm {arm.name!r}: the images have {counted(data.channels, 'channel')}, the network "
-                f"in_channels={arm.spec.in_channels}"
-            )
-    # The default needs no check, and so no import of timm, which takes longer than the rest of a dry run.
-    for optimizer in {arm.recipe.optimizer for arm in arms} - {Recipe().optimizer}:
-        from cnnkit.train import check_optimizer
+        arms = layout.arms
+        for arm in arms:
+            if arm.spec.num_classes != len(data.classes):
+                raise UserError(
+                    f"arm {arm.name!r}: {data.name} has {len(data.classes)} classes, the network "
+                    f"num_classes={arm.spec.num_classes}"
+                )
+            if arm.spec.in_channels != data.channels:
+                raise UserError(
+                    f"arm {arm.name!r}: the images have {counted(data.channels, 'channel')}, the network "
+                    f"in_channels={arm.spec.in_channels}"
+                )
+        # The default needs no check, and so no import of timm, which takes longer than the rest of a dry run.
+        for optimizer in {arm.recipe.optimizer for arm in arms} - {Recipe().optimizer}:
+            from cnnkit.train import check_optimizer
 
-        check_optimizer(optimizer)
-    return replace(layout, arms=[_completed(arm) for arm in arms])
+            check_optimizer(optimizer)
+        return replace(layout, arms=[_completed(arm) for arm in arms])
+
+
+@contextlib.contextmanager
+def _named(grid: Grid, grid_name: str) -> Iterator[None]:
+    """Errors of a grid say which file it is, or what it is called."""
+    file = grid.file if isinstance(grid, OwnGrid) else None
+    where = f"grid {grid_name}" if file is None else str(file)
+    try:
+        yield
+    except ValidationError as error:
+        raise UserError(f"{where}: an arm cannot be built with this baseline: {one_sentence(error)}") from error
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    except UserError as error:
+        if file is None or str(file) in str(error):
+            raise
+        raise UserError(f"{where}: {error}") from error
 
 
 def _completed(arm: Arm) -> Arm:

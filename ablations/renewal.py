@@ -92,7 +92,7 @@ def finished_with_a_pair(folder: Path) -> frozenset[str]:
     study = store.study(folder.name)
     if study is None:
         return frozenset()
-    finished = [cell for cell in study.cells if store.is_finished(cell.key)]
+    finished = [cell for cell in study.cells if store.has_record(cell.key)]
     baseline = {cell.seed for cell in finished if cell.arm == study.baseline.name}
     pairs = any(cell.seed in baseline for cell in finished if cell.arm != study.baseline.name)
     return frozenset(cell.key for cell in finished) if pairs else frozenset()

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ablations import files
+from ablations import feasible, files
 from ablations.cli import known
 from ablations.display import display_for, reading_shown
 from ablations.grid_files import OwnGrid, grid_of, is_grid_file, load_grid
 from ablations.grids import GRIDS, Grid
 from ablations.interruption import also_removed
 from ablations.looks import Rule, needed_cells
-from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, fitted, make_plan, tuning_plan
+from ablations.plan import Plan, PlannedCell, arms_for, chosen_values, fitted, listed, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Protocol
 from ablations.record import Tuning
 from ablations.resources import Machine, gpu_is_visible
 from ablations.store import Store
 from ablations.transfer import transfer_of
+from ablations.units import LONGEST
 from cnnkit.data import find, is_documented
 from cnnkit.description import AS_THEY_ARE, DataOptions
 from cnnkit.errors import UserError
@@ -121,6 +122,14 @@ class PreparedStudy:
     store: Store | None
     """None for a dry run on a results folder that does not exist yet."""
     machine: Machine
+    results: Path
+    """The results folder, whether it exists or not."""
+
+    def check(self) -> None:
+        """Raises: UserError: it would not end on any machine, or not fit into this one."""
+        elsewhere, tuning = self.settings.address is not None, self.tuning()
+        for plan in (self.plan(), *([] if tuning is None else [tuning.plan])):
+            feasible.check(plan, self.machine, elsewhere=elsewhere)
 
     def plan(self, tuned: dict[str, dict[str, Any]] | None = None) -> Plan:
         """The study's cells. Args: tuned: fields of the recipe that were chosen for an arm, by the arm's name."""
@@ -243,9 +252,18 @@ class PreparedStudy:
                 out.print(f"study {plan.study.name}", markup=False, soft_wrap=True)
             else:
                 plan = self.plan()
-            self.store.write_study(plan.study)
-            self.store.write_command(plan.study.name, plan.command)
-            return run(plan, replace(options, watch=watch), display_for(out), settings.looks)
+            self._write_manifest(plan)
+            outcome = run(plan, replace(options, watch=watch), display_for(out), settings.looks)
+            if not (outcome.folder / "study.json").is_file():
+                cells = listed(needed_cells(plan, settings.looks))
+                self._write_manifest(replace(plan, study=plan.study.model_copy(update={"cells": cells})))
+                out.print(f"{outcome.folder} was removed meanwhile; it is written anew", markup=False, soft_wrap=True)
+            return outcome
+
+    def _write_manifest(self, plan: Plan) -> None:
+        assert self.store is not None
+        self.store.write_study(plan.study)
+        self.store.write_command(plan.study.name, plan.command)
 
 
 def prepare_study(
@@ -274,6 +292,8 @@ def prepare_study(
         raise UserError(f"--seeds {settings.most_seeds}: at least one seed is needed")
     if settings.most_seeds > MOST_SEEDS:
         raise UserError(f"--seeds {settings.most_seeds}: at most {MOST_SEEDS:,} seeds")
+    if settings.budget is not None and not 0 < settings.budget <= LONGEST:
+        raise UserError(f"a budget of {settings.budget:g} s: give more than 0 s, and at most ten years")
     if protocol is None:
         documented = gpu_is_visible() and (data.about.is_documented if isinstance(data, Data) else is_documented(data))
         protocol = "documented" if documented else "quick"
@@ -297,15 +317,14 @@ def prepare_study(
     # What cannot be built is refused before images are read, or anything is written.
     arms_for(function, name, fitted(protocol, found.about), found.about)
     data = found.read(silent if out is None else reading_shown(out))
-    data.subset(
-        **fitted(protocol, data.about).split.model_dump()
-    )  # too few images are refused before anything is written
+    prepared = PreparedStudy(function, name, protocol, data, settings, paths, None, Machine.this(), Path(results))
+    prepared.check()  # too few images, too, are refused before anything is written
     store = None
     if not settings.dry_run:
         store = Store.open(Path(results), data=data.fingerprint, data_description=data.describe())
     elif _is_begun(Path(results)):
         store = Store.reading(Path(results), data=data.fingerprint, data_description=data.describe())
-    return PreparedStudy(function, name, protocol, data, settings, paths, store, Machine.this())
+    return replace(prepared, store=store)
 
 
 def _channels(protocol: Protocol) -> int | None:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablations.cli import BAD_INPUT
+from ablations.cli import BAD_INPUT, INTERRUPTED
 from ablations.display import Display
+from ablations.interruption import SENTENCE
 from ablations.resources import GIB
 from ablations.temporary import STUDY_FOLDER, end_helpers, remove_left_overs, study_folder
 from cnnkit.errors import UserError, brief
@@ -67,13 +68,19 @@ END_SECONDS = 20.0
 """How long Ray has to end by itself."""
 GRACE_SECONDS = 10.0
 """How long the study has to end by itself after a part of Ray has."""
+SIGNAL_SECONDS = 2.0
+"""How long a signal may take to be heard here after Ray's processes have."""
 PULSE_SECONDS = 0.5
 SILENCE_SECONDS = 30.0
 """How long the head of a cluster may be silent; after a minute Ray would end this process."""
 
 
 class _Log(logging.FileHandler):
-    """A log that may fail: on a full disk, say, where logging's own complaint would be a page long."""
+    """A log that may fail: on a full disk, where logging's own complaint would be a page long, or in a folder that is gone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # the file is opened for the first record
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
@@ -144,6 +151,8 @@ def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resourc
         except Exception as error:  # Ray raises plain exceptions here
             life.end()
             end_helpers(folder)
+            if stopper.requested:  # the signal has ended what was starting, too
+                raise KeyboardInterrupt from error
             if not left or stopper.stop_all():
                 raise UserError(
                     f"Ray does not start on this machine ({brief(error)}): it may be too busy, or have too little memory or "
@@ -233,13 +242,30 @@ class _Life:
         self.begun.set()
         while not self.over.wait(PULSE_SECONDS):
             dead = self._dead_part() if self.error is None else None
-            if dead is not None:  # left alone, Ray would end this process with a message of its own
-                self.stopper.end(
-                    UserError(f"{dead} has ended, killed perhaps; what is finished stays, and the same command goes on")
-                )
-                if not self.over.wait(GRACE_SECONDS):
-                    self._abandon()
+            if dead is not None:
+                self._end_without(dead)
         ray.shutdown()
+
+    def _end_without(self, part: str) -> None:
+        """Ends the study without a part of Ray's, which left alone would end this process with a message of its own.
+
+        A signal to all processes of a group, as `timeout` and batch systems send it, ends Ray's, too. Then it is the signal that
+        ends the study, whichever of the two is noticed first.
+        """
+        self._wait(lambda: self.stopper.requested, SIGNAL_SECONDS)
+        if not self.stopper.requested:
+            self.stopper.end(
+                UserError(f"{part} has ended, killed perhaps; what is finished stays, and the same command goes on")
+            )
+        elif not self.over.wait(SIGNAL_SECONDS) and _main_thread_hears():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # as a second one: stop now
+        if not self.over.wait(GRACE_SECONDS):
+            self._abandon()
+
+    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not until() and not self.over.is_set() and time.monotonic() < end:
+            time.sleep(0.02)
 
     def _abandon(self) -> None:
         """The main thread hangs in a call of Ray's that never returns; a minute later Ray would end this process all the same,
@@ -250,8 +276,9 @@ class _Life:
             sys.stdout.flush()
         end_helpers(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-        os.write(2, f"error: {self.stopper.error}\n".encode())
-        os._exit(BAD_INPUT)
+        interrupted = self.stopper.error is None
+        os.write(2, f"{SENTENCE if interrupted else f'error: {self.stopper.error}'}\n".encode())
+        os._exit(INTERRUPTED if interrupted else BAD_INPUT)
 
     def _dead_part(self) -> str | None:
         """A process of Ray's without which there is no going on, if it has ended."""
@@ -271,11 +298,18 @@ class _Life:
         return None
 
     def begin(self, seconds: float | None = None) -> None:
-        """Raises: TimeoutError: Ray has not started within `seconds`. Exception: as Ray does."""
+        """Raises: TimeoutError: Ray has not started within `seconds`. KeyboardInterrupt: a stop was asked for, and Ray does not
+        start either. Exception: as Ray does.
+        """
         self.thread.start()
         until = math.inf if seconds is None else time.monotonic() + seconds
+        stop = math.inf
         while not self.begun.wait(0.02):
             reinstall_handlers()
+            if self.stopper.requested:
+                stop = min(stop, time.monotonic() + GRACE_SECONDS)
+            if time.monotonic() > stop:  # it will not start any more: the signal has ended a part of it
+                raise KeyboardInterrupt
             if time.monotonic() > until:
                 raise TimeoutError(f"no answer within {seconds:.0f} s")
         reinstall_handlers()
@@ -362,6 +396,11 @@ def reinstall_handlers() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.getsignal(number))
+
+
+def _main_thread_hears() -> bool:
+    """Whether a signal would be handled, and not end this process as the system ends it."""
+    return hasattr(signal, "pthread_kill") and callable(signal.getsignal(signal.SIGINT))
 
 
 @contextlib.contextmanager

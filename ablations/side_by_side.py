@@ -124,6 +124,8 @@ def _ask_side_by_side(survey: Survey, questions: Iterator[Question], where: Wher
             return
         for reference in ray.wait(list(asked), num_returns=1, timeout=WAIT_SECONDS)[0]:
             question = asked.pop(reference)
+            if stopper.stop_all():  # the signal may have ended the worker, too
+                return
             survey.keep(question, _answer_of(reference, question))
 
 

@@ -1,8 +1,11 @@
 """What a study is going to do, said before it does it."""
 
+import contextlib
+import shutil
 import string
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -73,8 +76,16 @@ def expected_bytes(cells: list[PlannedCell]) -> int:
     )
 
 
+def free_bytes(folder: Path) -> int | None:
+    """Room on the disk on which a folder is, or would be; None where that is not known."""
+    for path in (folder, *folder.absolute().parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(path).free
+    return None
+
+
 def statement(
-    plan: Plan, machine: Machine, *, why_protocol: str, best_difference: str, shard: str | None
+    plan: Plan, machine: Machine, results: Path, *, why_protocol: str, best_difference: str, shard: str | None
 ) -> list[tuple[str, str]]:
     """Headed lines: what will be trained, how, on what, how long it takes, and what it can show at best."""
     study, missing = plan.study, plan.missing
@@ -99,7 +110,8 @@ def statement(
         *_design(plan),
         (
             "cells",
-            f"{_cells(plan, of_shard)}: {len(plan.cells) - len(missing)} finished, {len(missing)} to train",
+            f"{_cells(plan, of_shard)}: {len(plan.cells) - len(missing)} finished, {len(missing)} to train"
+            + (f", {len(plan.faults)} of them again since they are damaged" if plan.faults else ""),
         ),
         (
             "protocol",
@@ -109,7 +121,7 @@ def statement(
         ),
         ("data", study.data.text + ("" if plan.data.source == "sample" else f", from {plan.data.path}")),
         *_starts(plan),
-        *_warnings(plan, machine),
+        *_warnings(plan, machine, results),
         ("machine", where),
         ("time", time),
         ("disk", size(expected_bytes(missing), "B")),
@@ -164,8 +176,8 @@ def _starts(plan: Plan) -> list[tuple[str, str]]:
     return lines
 
 
-def _warnings(plan: Plan, machine: Machine) -> list[tuple[str, str]]:
-    """What is wrong with the data, and which arms are too large for the machine."""
+def _warnings(plan: Plan, machine: Machine, results: Path) -> list[tuple[str, str]]:
+    """What is wrong with the data, and what is too large for the machine."""
     sentences = []
     if plan.data.warning:
         sentences.append(
@@ -181,6 +193,9 @@ def _warnings(plan: Plan, machine: Machine) -> list[tuple[str, str]]:
         sentences.append(
             f"{name}{others} needs up to {size(need, 'B')} in training, and {where} has {size(memory, 'B')}"
         )
+    room, records = free_bytes(results), expected_bytes(plan.missing)
+    if room is not None and records > room:
+        sentences.append(f"records take {size(records, 'B')}, and the disk of {results} has {size(room, 'B')} left")
     return [("WARNING", sentence) for sentence in sentences]
 
 

@@ -56,8 +56,14 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 
 CHECKPOINT = "checkpoint.pt"
 FOLDERS = ("cells", "unfinished", "failed", "studies", "runs")
-HASHED_AT_START = 2**30
-"""Bytes of a study's files that are hashed when it starts, about a second's worth; of the rest sizes are compared."""
+MORE_FOLDERS = ("damaged", "measures")
+"""That are made when there is something for them."""
+HASHED = 2**30
+"""Bytes of weights that a store hashes to judge its cells, about a second's worth; of the rest sizes are compared."""
+WEIGHTS = "weights.safetensors"
+
+Stamp = tuple[int, int, int, int]
+"""Of a file: it is another one, or was written to, where any of these differs."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -73,7 +79,9 @@ class Store:
         """Raises: UserError: `root` is not a results folder."""
         self.root = root
         self._run: claims.Run | None = None
-        if not (root / "ablations.json").is_file():
+        self._judged: dict[str, tuple[list[Stamp], str | None]] = {}
+        self._hashed = 0
+        if not os.path.lexists(root / "ablations.json"):
             raise UserError(f"{root} is not a results folder: it has no ablations.json; give the --results of a study")
         try:
             self.about = _parse(Root, root / "ablations.json")
@@ -93,7 +101,8 @@ class Store:
             root.mkdir(parents=True, exist_ok=True)
             if not about.exists():
                 # What another process puts there, which starts at this moment, is no stranger's.
-                if any(entry.name not in FOLDERS and files.UNFINISHED not in entry.name for entry in root.iterdir()):
+                ours = (*FOLDERS, *MORE_FOLDERS)
+                if any(entry.name not in ours and files.UNFINISHED not in entry.name for entry in root.iterdir()):
                     if not about.exists():
                         raise UserError(
                             f"{root} holds files that are not results; give --results an empty or a new folder"
@@ -131,15 +140,46 @@ class Store:
         return self.root / "cells" / key
 
     def is_finished(self, key: str) -> bool:
-        """Whether the cell has a record."""
+        """Whether the cell has a record that can be trusted. Whoever asks, for a run, a dry run or a table, is told the same."""
+        return os.path.lexists(self.cell_folder(key)) and self.fault(key) is None
+
+    def has_record(self, key: str) -> bool:
+        """Whether there is a record, sound or not; nothing is read."""
         folder = self.cell_folder(key)
         return not folder.is_symlink() and (folder / "record.json").is_file()
 
     def finished_keys(self) -> Iterator[str]:
         """Keys of all finished cells."""
-        for folder in sorted((self.root / "cells").iterdir()):
+        for folder in sorted((self.root / "cells").glob("*")):
             if KEY.fullmatch(folder.name) and self.is_finished(folder.name):
                 yield folder.name
+
+    def sound(self, key: str) -> Record | None:
+        """A finished cell's record; None where nothing stands in the cell's place.
+
+        Raises: DamagedRecord: what stands there cannot be trusted; a run of the study trains the cell again.
+        """
+        if not os.path.lexists(self.cell_folder(key)):
+            return None
+        fault = self.fault(key)
+        if fault is not None:
+            raise DamagedRecord(fault)
+        try:
+            return self.read(key)
+        except FileNotFoundError:  # it was moved away in this moment
+            return None
+
+    def fault(self, key: str) -> str | None:
+        """What is wrong with what stands in a cell's place; None where it can be trusted, or nothing stands there.
+
+        Record and logits are hashed, and the weights of the first gigabyte, of the others only the size is looked at: these may
+        have been pruned. A cell is read once, and again when one of its files is another one than before.
+        """
+        folder = self.cell_folder(key)
+        stamps = [_stamp(folder / name) for name in ("", "record.json", "logits.safetensors", WEIGHTS)]
+        if key not in self._judged or self._judged[key][0] != stamps:
+            self._judged[key] = stamps, self._judge(key)
+        return self._judged[key][1]
 
     def write(self, result: CellResult) -> Record:
         """Writes a finished cell's record, its files hashed here, and removes its checkpoint and earlier failures.
@@ -159,7 +199,7 @@ class Store:
         }
         parts = {"logits.safetensors": save(logits)}
         if result.weights is not None:
-            parts["weights.safetensors"] = result.weights
+            parts[WEIGHTS] = result.weights
         record = Record(
             key=key,
             identity=result.cell.identity,
@@ -184,9 +224,10 @@ class Store:
                 files.write(unfinished / "record.json", _as_json(record))
                 files.folder(self.root, "cells")
                 while not files.move_folder(unfinished, target):
-                    if self._fault(key, hashed=0) is None:
+                    if self.is_finished(key):
                         break
-                    self._set_aside(key)
+                    with contextlib.suppress(FileNotFoundError):  # it is gone in this moment
+                        self._set_aside(key)
             finally:
                 files.remove(unfinished)
             self.forget_failure(key)
@@ -200,43 +241,46 @@ class Store:
 
         Raises: UserError: the disk refuses it.
         """
-        said, hashed = [], 0
+        said = []
         for key in keys:
-            folder = self.cell_folder(key)
-            if not os.path.lexists(folder):
-                continue
-            fault = self._fault(key, hashed=HASHED_AT_START - hashed)
-            if fault is None:
-                hashed += sum(file.stat().st_size for file in folder.iterdir())
-                continue
-            with files.one_sentence_errors(folder), contextlib.suppress(FileNotFoundError):  # another run was faster
-                said.append(f"{fault}; moved to {self._set_aside(key)}, and the cell is trained again")
+            fault = self.fault(key)
+            if fault is not None:
+                folder = self.cell_folder(key)
+                with (
+                    files.one_sentence_errors(folder),
+                    contextlib.suppress(FileNotFoundError),
+                ):  # another run was faster
+                    said.append(f"{fault}; moved to {self._set_aside(key)}, and the cell is trained again")
         return said
 
-    def _fault(self, key: str, *, hashed: int) -> str | None:
-        """What is wrong with a cell's folder; None where all of it can be read. Weights may have been pruned.
-
-        Args: hashed: bytes that may be hashed; of larger files only the size is looked at.
-        """
+    def _judge(self, key: str) -> str | None:
         folder = self.cell_folder(key)
+        if not os.path.lexists(folder):
+            return None
         if folder.is_symlink() or not folder.is_dir():
             return f"{folder} is no folder"
         try:
             record = self.read(key)
-            for name in record.files:
-                file = folder / name
-                if name == "weights.safetensors" and not os.path.lexists(file):
-                    continue
-                if name == "logits.safetensors" or file.stat().st_size <= hashed:
-                    self._checked(record, name)
-                elif not _has_its_size(file):
-                    return f"{file}: cut short"
+            self._checked(record, "logits.safetensors")
+            if WEIGHTS in record.files and os.path.lexists(folder / WEIGHTS):
+                return self._fault_of_weights(record)
         except DamagedRecord as error:
             return str(error)
         except FileNotFoundError:
             return f"{folder} holds no record"
         except OSError as error:
             return f"{error.filename or folder}: {error.strerror or error}"
+        return None
+
+    def _fault_of_weights(self, record: Record) -> str | None:
+        """Raises: DamagedRecord, OSError."""
+        file = self.cell_folder(record.key) / WEIGHTS
+        size = file.lstat().st_size
+        if self._hashed + size <= HASHED:
+            self._checked(record, WEIGHTS)
+            self._hashed += size
+        elif not _has_its_size(file):
+            return f"{file}: cut short"
         return None
 
     def _set_aside(self, key: str) -> Path:
@@ -251,10 +295,11 @@ class Store:
         Raises: DamagedRecord: it was truncated or altered. FileNotFoundError: the cell is not finished.
         """
         file = self.cell_folder(key) / "record.json"
-        record = _parse(Record, file)
+        content = _content(file)
+        record = _parsed(Record, file, content)
         if record.key != key or key_of(record.identity) != key:
             raise DamagedRecord(f"{file}: the identity does not belong to this cell")
-        if _seal(json.loads(files.read(file))) != record.seal:
+        if not record.seal or _is_altered(content):
             raise DamagedRecord(f"{file}: altered since it was written")
         return record
 
@@ -278,7 +323,7 @@ class Store:
 
         Raises: DamagedRecord: the file is missing, truncated or altered.
         """
-        return self._checked(record, "weights.safetensors")
+        return self._checked(record, WEIGHTS)
 
     def weights_file(self, record: Record) -> Path:
         """Where the cell's weights are, which are read here once to see that they are whole.
@@ -286,7 +331,7 @@ class Store:
         Raises: DamagedRecord: the file is missing, truncated or altered.
         """
         self.weights(record)
-        return self.cell_folder(record.key) / "weights.safetensors"
+        return self.cell_folder(record.key) / WEIGHTS
 
     def _checked(self, record: Record, name: str) -> bytes:
         """A file of a record, which is read once, so that what was checked is what is used."""
@@ -413,9 +458,10 @@ class Store:
         self.cell_folder(key)
         file = self.root / "failed" / f"{key}.json"
         try:
-            return _parse(Failure, file) if file.is_file() else None
-        except DamagedRecord:
+            failure = _parse(Failure, file) if file.is_file() else None
+        except (DamagedRecord, FileNotFoundError):
             return None
+        return failure if failure is not None and failure.key == key else None
 
     def forget_failure(self, key: str) -> None:
         """Before a cell is tried again, and after it has finished."""
@@ -471,7 +517,7 @@ class Store:
             files.folder(self.root, "studies", study.name)
             for command in commands:
                 self.write_command(study.name, command)
-            file, content = folder / "study.json", _as_json(study)
+            file, content = folder / "study.json", _sealed_json(study)
             if earlier is not None:
                 files.write(file, content)
             elif not files.create(file, content):  # somebody was faster
@@ -537,33 +583,53 @@ class Store:
         file = folder / f"{re.sub('[^0-9T]', '', command.time)[:15]}-{digest}.json"
         with files.one_sentence_errors(file):
             files.folder(self.root, "studies", name, folder.name)
-            files.write(file, _as_json(command))
+            files.write(file, _sealed_json(command))
 
     def commands(self, name: str) -> list[Command]:
-        """The runs of a study by time, those of copies and shards among them. A file that cannot be read is left out.
+        """The runs of a study by time, those of copies and shards among them; not those of `damaged_commands`.
 
         Raises: UserError: the manifest is damaged, or of a later version.
         """
         found = {command.model_dump_json(): command for command in (self._manifest(name) or (None, []))[1]}
-        for file in (self.study_folder(name) / "commands").glob("*.json"):
-            with contextlib.suppress(DamagedRecord, OSError):
-                command = _parse(Command, file)
+        for file in self._files_of_commands(name):
+            with contextlib.suppress(DamagedRecord, FileNotFoundError):
+                command = _command(file)
                 found[command.model_dump_json()] = command
         return sorted(found.values(), key=lambda command: command.time)
 
+    def damaged_commands(self, name: str) -> list[str]:
+        """What is wrong with files that would say how a study was run, a sentence each."""
+        said = []
+        for file in self._files_of_commands(name):
+            try:
+                _command(file)
+            except DamagedRecord as error:
+                said.append(str(error))
+            except FileNotFoundError:
+                continue
+        return said
+
+    def _files_of_commands(self, name: str) -> list[Path]:
+        return sorted((self.study_folder(name) / "commands").glob("*.json"))
+
     def _manifest(self, name: str) -> tuple[Study, list[Command]] | None:
         file = self.study_folder(name) / "study.json"
-        if not file.is_file():
+        if not os.path.lexists(file):
             return None
         try:
-            written_in = _parse(_Format, file).format
+            content = files.read(file)
+            written_in = _Format.model_validate_json(content).format
             if written_in > MANIFEST_FORMAT:
                 raise UserError(f"{file} was written by a newer version (format {written_in}); update this software")
-            return upgraded(files.read(file)) if written_in == 1 else (_parse(Study, file), [])
+            if written_in == 1:
+                return upgraded(content)
+            if _is_altered(content):
+                raise _unusable(file, "altered since it was written")
+            return Study.model_validate_json(content), []
         except ValidationError as error:
-            raise _unusable(DamagedRecord(f"{file}: {one_sentence(error)}")) from error
-        except DamagedRecord as error:
-            raise _unusable(error) from error
+            raise _unusable(file, one_sentence(error)) from error
+        except OSError as error:
+            raise _unusable(file, error.strerror or str(error)) from error
 
 
 class _Format(Stored):
@@ -572,20 +638,43 @@ class _Format(Stored):
     format: int
 
 
-def _unusable(error: DamagedRecord) -> UserError:
-    return UserError(f"{error}; move it away and run the study's command again")
+def _unusable(manifest: Path, why: str) -> UserError:
+    return UserError(
+        f"{manifest}: {why}; move it away and run the study's command again, which writes it anew and trains nothing that is "
+        f"finished"
+    )
 
 
 def _parse(model: type[ModelT], file: Path) -> ModelT:
     """Raises: DamagedRecord: `file` cannot be read, or is not what `model` describes. FileNotFoundError: there is none."""
+    return _parsed(model, file, _content(file))
+
+
+def _parsed(model: type[ModelT], file: Path, content: bytes) -> ModelT:
+    """Raises: DamagedRecord."""
     try:
-        return model.model_validate_json(files.read(file))
+        return model.model_validate_json(content)
     except ValidationError as error:
         raise DamagedRecord(f"{file}: {one_sentence(error)}") from error
+
+
+def _content(file: Path) -> bytes:
+    """Raises: DamagedRecord: `file` cannot be read. FileNotFoundError: there is none."""
+    try:
+        return files.read(file)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DamagedRecord(f"{file}: {error.strerror}") from error
+
+
+def _command(file: Path) -> Command:
+    """Raises: DamagedRecord. FileNotFoundError."""
+    content = _content(file)
+    command = _parsed(Command, file, content)
+    if _is_altered(content):
+        raise DamagedRecord(f"{file}: altered since it was written")
+    return command
 
 
 def _as_json(value: BaseModel) -> bytes:
@@ -606,9 +695,35 @@ def _has_its_size(file: Path) -> bool:
     return 8 + length + max(ends, default=0) == size
 
 
-def _seal(record: dict[str, Any]) -> str:
-    """Hash of a record's JSON values, its own seal left out. Taken of what was read, so that fields that a later
-    version knows or has forgotten do not break it.
+def _stamp(path: Path) -> Stamp:
+    """Zeros where there is nothing."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return 0, 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _sealed_json(value: BaseModel) -> bytes:
+    """As `_as_json`, with a seal by which later changes of the file are noticed."""
+    values = value.model_dump(mode="json")
+    return (json.dumps({**values, "seal": _seal(values)}, indent=2) + "\n").encode()
+
+
+def _is_altered(content: bytes) -> bool:
+    """Whether a file's JSON is not what it was when it got its seal; of what was written before there were seals, nothing is
+    known.
     """
-    content = {name: value for name, value in record.items() if name != "seal"}
+    try:
+        values = json.loads(content)
+        return "seal" in values and values["seal"] != _seal(values)
+    except (ValueError, TypeError, RecursionError):  # nothing that was written here
+        return True
+
+
+def _seal(values: dict[str, Any]) -> str:
+    """Hash of the JSON values of a record, a manifest or a command, their own seal left out. Taken of what was read, so that
+    fields that a later version knows or has forgotten do not break it.
+    """
+    content = {name: value for name, value in values.items() if name != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -101,6 +101,25 @@ class FittedTable:
         return widths
 
 
+def wrapped(text: str, width: int, *, indent: int = 0) -> str:
+    """Text with its lines broken between words; a word that is longer than a line, such as a path, stays whole.
+
+    Args: width: of a line, in cells. indent: cells before the first line, which stand there already; further lines get blanks.
+    """
+    lines = []
+    for line in text.split("\n"):
+        used = 0
+        words: list[str] = []
+        for word in line.split(" "):
+            if words and used + 1 + cell_len(word) > width - indent:
+                lines.append(" ".join(words))
+                words, used = [], 0
+            used += cell_len(word) + bool(words)
+            words.append(word)
+        lines.append(" ".join(words))
+    return f"\n{' ' * indent}".join(lines)
+
+
 def _line(widths: Any) -> int:
     listed = list(widths)
     return sum(listed) + GAP * (len(listed) - 1)

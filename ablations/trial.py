@@ -44,9 +44,14 @@ def run_cell(job: Job, data: Data, checkpoint: bytes | None = None) -> Iterator[
         except BadCheckpoint as error:
             yield BeganAnew(str(error))
             training = _begin(job, data, device)
+    frozen = cell.recipe.is_frozen
+    whole = cell.split.passes(cell.recipe.epochs, frozen=frozen)
     kept, cost = time.monotonic(), training.state_bytes / CHECKPOINT_BYTES_PER_SECOND
     for progress in training.run():
-        done = (progress.epoch - 1 + progress.update / progress.updates) / cell.recipe.epochs
+        over, part = (
+            (progress.epoch, 0.0) if progress.ends_epoch else (progress.epoch - 1, progress.update / progress.updates)
+        )
+        done = cell.split.passes_until(over, part, frozen=frozen) / whole
         yield Advance(progress.epoch, done, training.curve[-1].validation_accuracy if training.curve else None)
         overdue = time.monotonic() - kept >= max(CHECKPOINT_SECONDS, cost / CHECKPOINT_PROPORTION)
         if overdue and progress.ends_epoch and progress.epoch < cell.recipe.epochs:
@@ -113,6 +118,11 @@ def _begin(job: Job, data: Data, device: torch.device) -> Training:
 
 def _prepare_device(placement: Placement) -> torch.device:
     torch.set_num_threads(placement.threads)
+    torch.set_default_dtype(
+        torch.float32
+    )  # whatever networks of the user's own have set that this process trained before
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
     device = torch.device(placement.device_type)
     if device.type == "cuda":
         torch.cuda.init()

@@ -66,10 +66,11 @@ def _variances(store: Store | None, study: Study) -> list[tuple[float, int]]:
     accuracies: dict[str, dict[int, float]] = defaultdict(dict)
     for cell in study.cells:
         try:
-            if store.is_finished(cell.key):
-                accuracies[cell.arm][cell.seed] = store.read(cell.key).test_accuracy
-        except (DamagedRecord, ValueError):
+            record = store.sound(cell.key)
+        except DamagedRecord:
             continue
+        if record is not None:
+            accuracies[cell.arm][cell.seed] = record.test_accuracy
     reference = accuracies.pop(study.baseline.name, {})
     found = []
     for seeds in accuracies.values():

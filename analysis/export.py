@@ -96,7 +96,9 @@ def to_tensorboard(outcomes: Outcomes, folder: Path) -> None:
 
 
 def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in " -+.," else "_" for letter in text)[:80]
+    """Part of a file's name on any system, which holds 255 bytes at most."""
+    plain = "".join(letter if letter.isalnum() or letter in " -+.," else "_" for letter in text)
+    return plain.encode()[:160].decode(errors="ignore")
 
 
 @contextlib.contextmanager

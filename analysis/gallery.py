@@ -264,11 +264,11 @@ def trained_cells(
     found, missing = [], []
     for arm, seed in wanted:
         cell = keys.get((arm, seed))
-        if cell is None or not store.is_finished(cell.key):
-            missing.append(f"{arm}, seed {seed} is not finished")
-            continue
         try:
-            record = store.read(cell.key)
+            record = None if cell is None else store.sound(cell.key)
+            if cell is None or record is None:
+                missing.append(f"{arm}, seed {seed} is not finished")
+                continue
             network = TrainedNetwork.load(store, study, cell, record, torch.device(device), search_paths)
         except (DamagedRecord, UserError) as error:
             missing.append(str(error))

@@ -25,7 +25,7 @@ from analysis.statistics import SIGNIFICANT, PairedEffect, paired_effect, tested
 from analysis.verdicts import MARGIN
 from cnnkit.errors import UserError
 
-OPEN = ("missing", "running", "failed")
+OPEN = ("missing", "running", "failed", "damaged")
 """Statuses of cells that may still get a result."""
 
 

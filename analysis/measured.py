@@ -36,10 +36,11 @@ def read(store: Store, study: Study, name: str) -> Measured:
     """What a measure left; `name` is its name and version, as `Measure.name`."""
     kept, result = MeasureStore(store), Measured({entry.name: {} for entry in study.arms})
     for cell in study.cells:
-        if not store.is_finished(cell.key):
-            continue
         try:
-            arrays = kept.read(store.read(cell.key), name)
+            record = store.sound(cell.key)
+            if record is None:
+                continue
+            arrays = kept.read(record, name)
         except DamagedRecord as error:
             result.missing.append(f"{cell.arm}, seed {cell.seed}: {error}")
             continue

@@ -6,7 +6,7 @@ folder knows besides (curves, devices, costs, the text of the question) is optio
 is not there.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ from ablations.cli import known
 from ablations.record import ArmEntry, ClassQuestion, Command, LookPlan, Part, Record, Study, StudyCell, Tuning, looks
 from ablations.store import DamagedRecord, Store
 from ablations.text import printable, quoted
+from ablations.units import counted
 from cnnkit.cost import Cost
 from cnnkit.description import DataDescription
 from cnnkit.errors import UserError
@@ -43,6 +44,8 @@ MEASURED = ["head_share", "receptive_field", "validation_accuracy", "test_accura
 """Of them, numbers that may be unknown."""
 TEXTS = ["key", "note", "changes", "chosen", "protocol"]
 """Of them, texts that are empty where there is nothing to say."""
+MOST_REASONS = 2
+"""Of cells that are left out, in a line; the others stand on the page."""
 
 
 def cell_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -88,6 +91,8 @@ class Description:
     data: DataDescription | None = None
     split: SplitSizes | None = None
     commands: Sequence[Command] = ()
+    damaged_commands: Sequence[str] = ()
+    """A sentence on each run of which nothing is known, since its file cannot be trusted."""
     folder: Path | None = None
     """Where the study lies, and its report belongs."""
     looks: LookPlan | None = None
@@ -166,10 +171,17 @@ class Outcomes:
         if path.parent.name == "studies":
             path, study = path.parent.parent, path.name
         store = Store(path)
-        name = _only_study(store) if study is None else study
+        return cls.of_study(store, _only_study(store) if study is None else study)
+
+    @classmethod
+    def of_study(cls, store: Store, name: str) -> Self:
+        """The outcomes of a study in a results folder.
+
+        Raises: UserError: as `from_store`.
+        """
         found = store.study(name)
         if found is None:
-            raise UserError(f"{path} has no study {name!r}; it has {', '.join(store.studies()) or 'none'}")
+            raise UserError(f"{store.root} has no study {name!r}; it has {', '.join(store.studies()) or 'none'}")
         manifest = Study.model_validate(printable(found.model_dump()))
         lacks = _lacks(manifest)
         if lacks:
@@ -181,9 +193,11 @@ class Outcomes:
     def of_manifest(cls, store: Store, manifest: Study) -> Self:
         """The outcomes of the cells that `manifest` lists, whether it is on the disk or not."""
         commands = (Command.model_validate(printable(c.model_dump())) for c in store.commands(manifest.name))
+        damaged = tuple(map(printable, store.damaged_commands(manifest.name)))
         return cls(**_of_store(store, manifest, Description(
             name=manifest.name, question=manifest.question, protocol=_protocol(manifest), data=manifest.data,
-            split=manifest.split, commands=tuple(commands), folder=store.study_folder(manifest.name), looks=manifest.looks,
+            split=manifest.split, commands=tuple(commands), damaged_commands=damaged,
+            folder=store.study_folder(manifest.name), looks=manifest.looks,
             tuning=manifest.tuning, class_questions=manifest.class_questions,
         )))  # fmt: skip
 
@@ -263,6 +277,25 @@ class Outcomes:
         }
 
     @property
+    def left_out(self) -> str:
+        """How many cells no table or figure uses, and why, in one line; empty where all are used."""
+        excluded = self.excluded
+        if not excluded:
+            return ""
+        counts = Counter(cell.status for cell in excluded)
+        by_status = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        said = [
+            cell.reason
+            if cell.status == "damaged"
+            else f"{quoted(cell.arm)}, seed {cell.seed} {cell.status}: {cell.reason}"
+            for cell in sorted(excluded, key=lambda cell: cell.status)
+            if cell.reason
+        ]
+        more = f"; and {len(said) - MOST_REASONS} more" if len(said) > MOST_REASONS else ""
+        reasons = f" ({'; '.join(said[:MOST_REASONS])}{more})" if said else ""
+        return f"{len(excluded)} of {counted(len(self.cells), 'cell')} left out: {by_status}{reasons}"
+
+    @property
     def excluded(self) -> list[Excluded]:
         """Every cell whose answers no table uses, and why."""
         lost = self.cells[self.cells["status"] != "finished"]
@@ -314,6 +347,10 @@ class Outcomes:
                 f"The {len(self.labels):,} test images belong to {len(np.unique(self.clusters)):,} clusters, which are the unit "
                 "of intervals and p-values: they are for new clusters."
             )
+        notes += [
+            f"{sentence}, so that it is not known how often the study was looked at."
+            for sentence in self.study.damaged_commands
+        ]
         if self.looks > 1:
             notes.append(
                 f"Seeds were added after results had been seen: p-values of the effects pay for {self.looks} looks."
@@ -479,11 +516,11 @@ def _standing(store: Store, cell: StudyCell, arm: ArmEntry) -> tuple[dict[str, A
     if cell.candidates and not cell.chosen:
         return _undecided(store, cell), None
     key = cell.key
-    if store.is_finished(key):
-        try:
-            record = store.read(key)
-        except DamagedRecord as error:
-            return {"status": "damaged", "note": str(error)}, None
+    try:
+        record = store.sound(key)
+    except DamagedRecord as error:
+        return {"status": "damaged", "note": str(error)}, None
+    if record is not None:
         if record.seed != cell.seed or not arm.choosing(cell.chosen).is_of(record.identity):
             of = f"{quoted(arm.name)}, seed {cell.seed}"
             note = f"{store.cell_folder(key)}: it is not a cell of {of}, whatever the manifest says"
@@ -497,6 +534,9 @@ def _standing(store: Store, cell: StudyCell, arm: ArmEntry) -> tuple[dict[str, A
 
 def _undecided(store: Store, cell: StudyCell) -> dict[str, Any]:
     """The status of a cell that is still to be chosen."""
+    fault = next(filter(None, map(store.fault, cell.keys)), None)
+    if fault is not None:
+        return {"status": "damaged", "note": fault}
     failures = [store.failure(key) for key in cell.keys if not store.is_finished(key)]
     known = [failure for failure in failures if failure is not None]
     failed = next((failure for failure in known if failure.kind == "failed"), None)
@@ -505,20 +545,11 @@ def _undecided(store: Store, cell: StudyCell) -> dict[str, Any]:
     if len(known) == len(cell.keys):
         return {"status": "diverged", "note": f"all {len(known)} values; {known[0].sentence}"}
     if not failures:
-        return {"status": "damaged", "note": _damage(store, cell)}
+        note = f"no candidate of {quoted(cell.arm)}, seed {cell.seed} has a learning curve"
+        return {"status": "damaged", "note": note}
     running = any(map(store.is_claimed, cell.keys))
     ended = len(cell.keys) - len(failures) + len(known)
     return {"status": "running" if running else "missing", "note": f"{ended} of {len(cell.keys)} values tried"}
-
-
-def _damage(store: Store, cell: StudyCell) -> str:
-    """What is wrong with the candidates, all of which are finished."""
-    for key in cell.keys:
-        try:
-            store.read(key)
-        except DamagedRecord as error:
-            return str(error)
-    return f"no candidate of {quoted(cell.arm)}, seed {cell.seed} has a learning curve"
 
 
 def _measured(record: Record) -> dict[str, Any]:

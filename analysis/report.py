@@ -1,6 +1,8 @@
 """A study's report: one self-contained HTML page, with every table as CSV and LaTeX and every figure as SVG beside it."""
 
 import base64
+import contextlib
+import os
 import shlex
 import shutil
 from collections.abc import Hashable, Mapping
@@ -16,6 +18,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ablations.files import move_folder, remove
 from ablations.interruption import removed_if_interrupted
 from ablations.text import printable, quoted
 from ablations.units import counted, duration
@@ -57,15 +60,26 @@ def write(study: StudyTables, folder: Path, *, images: TestImages | str = "nobod
                 methods.references(study.outcomes, margin=study.margin), encoding="utf-8"
             )
             (unfinished / PAGE).write_text(_page(study, sections, cells), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                unfinished.rename(folder)
-            except OSError:
-                if not (folder / PAGE).is_file():  # else another shard has just written the same
-                    raise
+            _put_in_place(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder / PAGE
+
+
+def _put_in_place(unfinished: Path, folder: Path) -> None:
+    """Raises: OSError: what stood in the place of `folder` stays."""
+    earlier = unfinished.with_name(f"{unfinished.name}.earlier")
+    moved = False
+    while not moved:  # where another shard writes its report in the same moment, the last one stays
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, earlier)
+        try:
+            moved = move_folder(unfinished, folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.rename(earlier, folder)
+            raise
+        remove(earlier)
 
 
 def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:

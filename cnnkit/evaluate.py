@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor, nn
 
 from cnnkit.augment import to_input, to_unit
@@ -51,6 +50,8 @@ def top1(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def per_class(logits: np.ndarray, labels: np.ndarray) -> PerClass:
     """Precision, recall and F1 of each class (scikit-learn; a class that is never predicted has precision 0)."""
+    from sklearn.metrics import precision_recall_fscore_support  # a second, which nobody else needs
+
     classes = np.arange(logits.shape[1])
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, logits.argmax(1), labels=classes, zero_division=0

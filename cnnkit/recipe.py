@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from cnnkit.spec import Probability, Spec
+from cnnkit.spec import MOST, Count, Probability, Spec
 
 NUMERICS = 1
 """Raised by hand when a change of this software changes the numbers that a given spec, recipe and seed train to."""
@@ -38,9 +38,9 @@ class Recipe(Spec):
     The weights of the last epoch are the result, always: no epoch is chosen by looking at any accuracy.
     """
 
-    epochs: PositiveInt = 5
+    epochs: Count = 5
     """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=2)] = 64
+    batch_size: Annotated[int, Field(ge=2, le=MOST)] = 64
     """Images an update; the last batch of an epoch may be smaller (a single left-over image is skipped)."""
     optimizer: str = "adam"
     """Optimizer by timm's name (adam, adamw, sgd, nadam, lamb, ...)."""

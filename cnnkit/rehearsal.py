@@ -41,7 +41,7 @@ def _rehearse(spec_json: str, recipe_json: str) -> None:
         torch.set_num_threads(1)  # two images keep no more of them busy, and waiting for others' threads is slow
         _check_builds(spec, first, second)
         for mode in (True, False):
-            check_logits(spec, third.train(mode)(noise(spec)))
+            _check_answers(spec, third.train(mode)(noise(spec)), "training" if mode else "evaluation")
         try:
             state, whole = _straight(spec, _training(first, spec, recipe, data))
             resumed = _resumed(spec, _training(second, spec, recipe, data), state)
@@ -82,6 +82,16 @@ def _resumed(spec: ModuleSpec, training: Training, state: bytes) -> Fit:
     for _ in training.run():
         pass
     return training.result()
+
+
+def _check_answers(spec: ModuleSpec, logits: torch.Tensor, mode: str) -> None:
+    """Raises: UserError: an untrained network's logits are none, or none that anything can be learnt from."""
+    check_logits(spec, logits)
+    if not logits.isfinite().all():
+        raise UserError(
+            f"{spec.factory} answers images of noise with NaN or infinite logits in {mode} mode before its first update, so that "
+            f"no cell of it could be trained; look for a division by 0, a logarithm or a root of what may be 0 or less"
+        )
 
 
 def _check_builds(spec: ModuleSpec, first: nn.Module, second: nn.Module) -> None:

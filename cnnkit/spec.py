@@ -18,13 +18,15 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+MOST = 1_000_000
+"""Of pixels, channels, classes, units, epochs or images in a batch: more is a slip, and the costs would be beyond numbers."""
+Count = Annotated[int, Field(gt=0, le=MOST)]
 
 # Names that timm's activation factory knows and that have no parameters of their own.
 Activation = Literal[
@@ -98,17 +100,17 @@ class ConvNetSpec(Spec):
     Raises: ValidationError: the network cannot be built; the message names the block and the size.
     """
 
-    image_size: PositiveInt = 224
+    image_size: Count = 224
     """Height and width of the (square) input, in pixels."""
-    in_channels: PositiveInt = 3
+    in_channels: Count = 3
     """Channels of the input."""
-    num_classes: PositiveInt = 10
+    num_classes: Count = 10
     """Number of classes, the length of a logit vector."""
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (32, 64, 128, 256)
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64, 128, 256)
     """Channels of each block, one entry per block."""
-    convs_per_block: PositiveInt = 1
+    convs_per_block: Count = 1
     """Convolutions in each block."""
-    kernel_size: PositiveInt = 3
+    kernel_size: Count = 3
     """Height and width of every convolution's kernel, an odd number of pixels; the padding keeps the map's size."""
     batch_norm: bool = True
     """Batch normalisation after every convolution; without it, convolutions have a bias instead."""
@@ -118,9 +120,9 @@ class ConvNetSpec(Spec):
     """Non-linearity after every convolution and after the hidden layer, by timm's name."""
     head: Literal["flatten", "pool"] = "flatten"
     """What the classifier sees: every position of the last map, or averages over a fixed grid."""
-    pool_size: PositiveInt = 1
+    pool_size: Count = 1
     """Rows and columns of the grid of `head=pool`; 1 is global average pooling. Must stay 1 with `head=flatten`."""
-    hidden_width: Annotated[int, Field(ge=0)] = 512
+    hidden_width: Annotated[int, Field(ge=0, le=MOST)] = 512
     """Units of the hidden fully connected layer; 0 leaves the layer out."""
     dropout: Probability = 0.5
     """Probability that a feature is dropped before the last layer; 0 turns dropout off."""
@@ -197,11 +199,11 @@ class ModuleSpec(Spec):
     (`cnnkit.pretrained`): the same weights are the same network, wherever they lie."""
     normalisation: Normalisation | None = None
     """Of the input; left out, as published weights want it, and as the data set has it where there are none."""
-    image_size: PositiveInt = 224
+    image_size: Count = 224
     """Height and width of the (square) input, in pixels."""
-    in_channels: PositiveInt = 3
+    in_channels: Count = 3
     """Channels of the input."""
-    num_classes: PositiveInt = 10
+    num_classes: Count = 10
     """Number of classes, the length of a logit vector."""
     initialise: Literal["as_coded", "by_name"] = "as_coded"
     """by_name draws each parameter again from (seed, its name), in the way that the network's code drew it, so that arms share

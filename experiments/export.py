@@ -46,10 +46,10 @@ def main(arguments: Sequence[str]) -> int:
         {"tensorboard": export.to_tensorboard, "csv": export.to_csv}[args.to](outcomes, folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    finished, cells = len(outcomes.finished), len(outcomes.cells)
-    console().print(
-        f"wrote {finished} of {cells} cells, those that are finished, to {folder}", markup=False, soft_wrap=True
-    )
+    finished, cells, out = len(outcomes.finished), len(outcomes.cells), console()
+    out.print(f"wrote {finished} of {cells} cells, those that are finished, to {folder}", markup=False, soft_wrap=True)
+    if outcomes.left_out:
+        out.print(outcomes.left_out, markup=False, soft_wrap=True)
     return 0
 
 

@@ -19,7 +19,7 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     stimuli          where the arms look on cue-conflict stimuli, likewise; as wide as there are arms
 
 Reads only what the study left behind, and writes one file; about 3 seconds. Safe while the study runs: cells that are not
-finished are left out, and their number is said.
+finished, or damaged, are left out, and one line says how many and why.
 """
 
 from collections.abc import Sequence
@@ -81,13 +81,9 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"cannot write {out}: {error.strerror}") from error
         finally:
             plt.close(figure)
-    cells = study.outcomes.cells
-    left_out = int((cells["status"] != "finished").sum())
-    remark = f"; {left_out} of {len(cells)} cells are not finished and left out" if left_out else ""
-    console().print(f"wrote {out}{remark}", markup=False, soft_wrap=True)
-    for cell in study.outcomes.excluded:
-        if cell.status == "damaged":
-            console().print(cell.reason, markup=False, soft_wrap=True)
+    console().print(f"wrote {out}", markup=False, soft_wrap=True)
+    if study.outcomes.left_out:
+        console().print(study.outcomes.left_out, markup=False, soft_wrap=True)
     return 0
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import tyro
 
+from ablations import files
 from ablations.cli import console, parse, run_script
-from ablations.measure_store import WEIGHTS, MeasureStore
-from ablations.store import Store
+from ablations.measure_store import MeasureStore
+from ablations.store import WEIGHTS, Store
 from ablations.units import size
 
 
@@ -44,8 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         for key in store.unfinished_keys()
         if args.checkpoints and not store.is_claimed(key)
     ]
-    freed = sum(file.stat().st_size for file in weights)
-    freed += sum(file.stat().st_size for folder in idle for file in folder.rglob("*") if file.is_file())
+    freed = files.used([*weights, *(file for folder in idle for file in folder.rglob("*"))])
     what = f"weights of {len(weights)} cells" + (f", checkpoints of {len(idle)} unfinished cells" if idle else "")
     for sentence in about_measures(store):
         out.print(sentence, markup=False, soft_wrap=True)
@@ -53,10 +53,11 @@ def main(arguments: Sequence[str]) -> int:
         out.print(f"would free {size(freed, 'B')}: {what}")
         return 0
     store.remove_left_overs()
-    for file in weights:
-        file.unlink()
+    with files.one_sentence_errors(store.root):
+        for file in weights:
+            file.unlink(missing_ok=True)
     for folder in idle:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     out.print(f"freed {size(freed, 'B')}: {what}")
     return 0
 
@@ -65,13 +66,12 @@ def about_measures(store: Store) -> list[str]:
     """What stays of measures, and what cannot be measured any more without weights."""
     kept = MeasureStore(store)
     finished = list(store.finished_keys())
-    files = [file for key in finished for file in kept.files(key)]
-    measured = {file.parent.name for file in files}
+    found = [file for key in finished for file in kept.files(key)]
+    measured = {file.parent.name for file in found}
     bare = sum(key not in measured for key in finished if (store.cell_folder(key) / WEIGHTS).is_file())
     said = []
-    if files:
-        used = sum(file.stat().st_size for file in files)
-        said.append(f"measures of {len(measured)} cells stay ({size(used, 'B')})")
+    if found:
+        said.append(f"measures of {len(measured)} cells stay ({size(files.used(found), 'B')})")
     if bare:
         said.append(
             f"{bare} cells have weights and no measures, which experiments/measure.py takes as long as weights are there"

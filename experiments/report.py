@@ -72,6 +72,8 @@ def main(arguments: Sequence[str]) -> int:
         table = tables.class_questions(study.class_questions, baseline=outcomes.baseline.name)
         out.print(table.for_terminal())
     out.print(f"wrote {page}, with its tables (csv, tex) and figures (svg) beside it", markup=False, soft_wrap=True)
+    if outcomes.left_out:
+        out.print(outcomes.left_out, markup=False, soft_wrap=True)
     return 0
 
 

@@ -29,6 +29,7 @@ from ablations.grid_files import is_grid_file
 from ablations.grids import GRIDS
 from ablations.protocols import PROTOCOLS, Protocol, Split
 from ablations.resources import gpu_is_visible
+from ablations.text import wrapped
 from ablations.units import duration, seconds_of
 from ablations.yaml_text import read_yaml, values_of
 from cnnkit.description import DataOptions
@@ -232,7 +233,7 @@ def budget_of(text: str | None) -> float | None:
         return None
     seconds = seconds_of(text)
     if not seconds:
-        raise UserError(f"--budget {_short(text)}: give a time such as 2h, 90m, 45min or 1h30m")
+        raise UserError(f"--budget {_short(text)}: give a time such as 2h, 90m, 45min or 1h30m, at most ten years")
     return seconds
 
 
@@ -382,7 +383,9 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
 
     plan, tuning = prepared.expected(), prepared.tuning()
     best = can_show(plan.command.seeds, len(plan.data.test))
-    lines = statement(plan, prepared.machine, why_protocol=why_protocol, best_difference=best, shard=shard)
+    lines = statement(
+        plan, prepared.machine, prepared.results, why_protocol=why_protocol, best_difference=best, shard=shard
+    )
     if tuning is not None:
         lines = [
             (head, f"{text.rpartition(' ')[0]} {tuning.study}" if head == "results" else text) for head, text in lines
@@ -404,12 +407,14 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
         lines.append(("budget", f"{duration(prepared.settings.budget)}: no cell is started that would end later"))
     for head, text in lines:
         out.print(f"[bold]{head:>9}[/bold]  ", end="")
-        out.print(text, markup=False, soft_wrap=True)
+        out.print(wrapped(text, out.width, indent=11) if out.is_terminal else text, markup=False, soft_wrap=True)
     out.print()
     if prepared.settings.dry_run:
         if plan.study.screening is not None:
             out.print(table_of_design(plan.study.screening))
         out.print(table_of_arms(plan))
+        for fault in plan.faults:
+            out.print(f"{fault}; a run moves it aside and trains the cell again", markup=False, soft_wrap=True)
 
 
 def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bool:

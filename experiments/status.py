@@ -3,7 +3,7 @@
     python experiments/status.py
     python experiments/status.py OTHER_RESULTS
 
-Reads only; takes a second or two. Safe while studies run.
+Reads only; takes a second or two. Safe while studies run. Exit code 0: all studies can be read; 1: some cannot, which are named.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from ablations import files
 from ablations.cli import console, parse, run_script
 from ablations.measure_store import MeasureStore
-from ablations.store import Store
+from ablations.store import WEIGHTS, Store
 from ablations.text import FittedTable, Heading, printable
 from ablations.units import duration, size
 from cnnkit.errors import UserError
@@ -32,6 +33,7 @@ class Arguments:
     """A results folder: what --results of run_ablation.py names."""
 
 
+UNREADABLE = 1
 STATUSES = ("finished", "running", "failed", "diverged", "damaged", "missing")
 HEADINGS = (
     Heading("study", "left", 0), Heading("cells", priority=1), Heading("done", priority=1), Heading("running", priority=2),
@@ -54,7 +56,7 @@ def headings(rows: Sequence[Sequence[str]]) -> list[Heading]:
 def needed(cells: "pd.DataFrame") -> str:
     """How long the cells that are not finished will train, at the pace of those that are."""
     done = cells[cells["status"] == "finished"]
-    left = cells[cells["status"].isin(["missing", "running", "failed"])]
+    left = cells[cells["status"].isin(["missing", "running", "failed", "damaged"])]
     if left.empty:
         return "nothing"
     if done.empty:
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     rows, unreadable, measured = [], [], []
     for name in store.studies():
         try:
-            cells = Outcomes.from_store(args.results, name).cells
+            cells = Outcomes.of_study(store, name).cells
         except UserError as error:
             unreadable.append(str(error))
             continue
@@ -96,15 +98,16 @@ def main(arguments: Sequence[str]) -> int:
                 needed(cells),
             ]
         )
-    out.print(FittedTable(headings(rows), rows))
+    if rows or not unreadable:
+        out.print(FittedTable(headings(rows), rows))
     for sentence in (*measured, *unreadable):
         out.print(printable(sentence), markup=False, soft_wrap=True)
-    used = sum(file.stat().st_size for file in args.results.rglob("*") if file.is_file())
-    weights = sum(file.stat().st_size for file in args.results.glob("cells/*/weights.safetensors"))
+    used = files.used(args.results.rglob("*"))
+    weights = files.used(args.results.glob(f"cells/*/{WEIGHTS}"))
     out.print(
         f"trained and needed: a trial's own time, added up; disk: {size(used, 'B')}, of which weights {size(weights, 'B')}"
     )
-    return 0
+    return UNREADABLE if unreadable else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What cannot be trusted is noticed, kept, said in a line and trained again; what a disk refuses is one sentence."""
 
+import json
 import os
 import random
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from ablations import files
 from ablations.cell import Cell
 from ablations.checkpoints import DamagedCheckpoint
-from ablations.record import CellResult, Command, Failure, Record
-from ablations.store import DamagedRecord, Store
+from ablations.record import CellResult, Command, Failure, Record, Study
+from ablations.store import DamagedRecord, Store, _seal
 from cnnkit.errors import UserError
 
 STORED = Path(__file__).parents[1] / "data" / "results" / "cells"
@@ -63,14 +66,53 @@ def damage(store: Store, how: str) -> None:
         (folder / "logits.safetensors").unlink()
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
+KINDS = [
         "no record", "empty", "a file in its place", "a link in its place", "another cell's", "truncated record.json",
         "truncated logits.safetensors", "truncated weights.safetensors", "altered record.json",
         "altered logits.safetensors", "altered weights.safetensors", "no logits",
-    ],
-)  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_a_damaged_cell_is_not_finished_for_anybody_who_asks(store, how):
+    write(store)
+    assert store.is_finished(KEY)
+    damage(store, how)
+    for reader in (store, Store(store.root)):  # one that has seen it whole, and one that has not
+        assert not reader.is_finished(KEY)
+        assert str(reader.cell_folder(KEY)) in reader.fault(KEY)
+        assert list(reader.finished_keys()) == []
+        with pytest.raises(DamagedRecord):
+            reader.sound(KEY)
+
+
+def test_a_cell_is_read_again_only_when_its_files_are_others(store, monkeypatch):
+    write(store)
+    reads = []
+    read = files.read
+    monkeypatch.setattr("ablations.files.read", lambda file: reads.append(file.name) or read(file))
+    for _ in range(3):
+        assert store.is_finished(KEY)
+    assert sorted(reads) == ["logits.safetensors", "record.json", "weights.safetensors"]
+    (store.cell_folder(KEY) / "weights.safetensors").unlink()
+    assert store.is_finished(KEY), "weights may be pruned"
+    assert sorted(reads[3:]) == ["logits.safetensors", "record.json"]
+
+
+def test_a_result_is_kept_where_what_stood_in_its_place_is_moved_away_in_that_moment(store, monkeypatch):
+    write(store)
+    damage(store, "no record")
+
+    def moved_by_another_run(key):
+        shutil.rmtree(store.cell_folder(key))
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(store, "_set_aside", moved_by_another_run)
+    whole = write(store)
+    assert store.read(KEY) == whole
+
+
+@pytest.mark.parametrize("how", KINDS)
 def test_a_damaged_cell_is_kept_aside_said_and_can_be_written_again(store, how):
     whole = write(store)
     damage(store, how)
@@ -101,7 +143,7 @@ def test_a_whole_cell_and_one_without_its_weights_are_left_alone(store):
 
 
 def test_large_weights_that_were_cut_short_are_found_without_reading_them(store, monkeypatch):
-    monkeypatch.setattr("ablations.store.HASHED_AT_START", 0)
+    monkeypatch.setattr("ablations.store.HASHED", 0)
     write(store)
     assert store.set_damaged_aside([KEY]) == []
     damage(store, "truncated weights.safetensors")
@@ -242,6 +284,79 @@ def test_a_record_that_is_a_link_or_a_pipe_is_damaged(store, tmp_path):
     os.mkfifo(file)
     with pytest.raises(DamagedRecord, match="not a plain file"):
         store.read(KEY)
+
+
+def manifest() -> Study:
+    """Of the stored study, under its own name."""
+    study = Store(STORED.parent).study("depth-smoke")
+    assert study is not None
+    return study
+
+
+EDITS = {
+    "another baseline": ('"is_baseline": false', '"is_baseline": true'),
+    "other costs": ('"parameters": ', '"parameters": 1'),
+    "another level": ('"blocks": 2', '"blocks": 3'),
+    "other changes": ('"changes": {}', '"changes": {"dropout": 0.1}'),
+    "another name": ('"2 blocks"', '"no blocks"'),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_a_manifest_that_was_edited_is_refused_by_name_and_another_command_writes_it_anew(store, what):
+    written = store.write_study(manifest())
+    assert store.study("depth-smoke") == written
+    file = store.study_folder("depth-smoke") / "study.json"
+    text = file.read_text()
+    assert EDITS[what][0] in text
+    file.write_text(text.replace(*EDITS[what]))
+    sentence = re.escape(f"{file}: altered since it was written; move it away and run the study's command again")
+    for ask in (lambda: store.study("depth-smoke"), lambda: store.write_study(manifest())):
+        with pytest.raises(UserError, match=sentence):
+            ask()
+    file.unlink()
+    assert store.write_study(manifest()) == written
+
+
+def test_a_manifest_without_a_seal_is_read_as_before_and_sealed_when_it_is_written(store):
+    store.write_study(manifest())
+    file = store.study_folder("depth-smoke") / "study.json"
+    content = json.loads(file.read_text())
+    assert content.pop("seal")
+    file.write_text(json.dumps(content))
+    read = store.study("depth-smoke")
+    assert read.cells == manifest().cells
+    assert store.write_study(manifest()).cells == read.cells
+    assert json.loads(file.read_text())["seal"]
+
+
+def test_a_manifest_that_a_later_version_wrote_with_more_fields_keeps_its_seal(store):
+    store.write_study(manifest())
+    file = store.study_folder("depth-smoke") / "study.json"
+    content = json.loads(file.read_text())
+    content["weather"] = "fine"
+    file.write_text(json.dumps({**content, "seal": _seal(content)}, indent=1))
+    assert store.study("depth-smoke").cells == manifest().cells
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a folder", "a link", "nothing readable", "not JSON", "digits without end"])
+def test_what_stands_in_the_place_of_a_manifest_is_named(store, tmp_path, what):
+    store.write_study(manifest())
+    file = store.study_folder("depth-smoke") / "study.json"
+    file.rename(tmp_path / "study.json")
+    if what == "a pipe":
+        os.mkfifo(file)
+    elif what == "a folder":
+        file.mkdir()
+    elif what == "a link":
+        file.symlink_to(tmp_path / "study.json")
+    elif what == "digits without end":
+        file.write_text((tmp_path / "study.json").read_text().replace("{", '{"x": ' + "9" * 5_000 + ",", 1))
+    else:
+        file.write_bytes(b"\xff\xfe\0" if what == "nothing readable" else b"{")
+    with pytest.raises(UserError, match=re.escape(str(file))):
+        store.study("depth-smoke")
+    assert store.studies() == ["depth-smoke"]
 
 
 def test_files_of_a_record_have_one_mode(store):

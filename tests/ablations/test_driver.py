@@ -10,7 +10,7 @@ from ablations.driver import Driver
 from ablations.executor import MEMORY_WAS_SHORT
 from ablations.grids import GRIDS
 from ablations.job import Advance, Checkpoint, Failed, Placement
-from ablations.plan import Plan, make_plan, tuning_plan
+from ablations.plan import Plan, chosen_values, make_plan, tuning_plan
 from ablations.protocols import PROTOCOLS, Split
 from ablations.record import Tuning
 from ablations.store import Store
@@ -79,6 +79,26 @@ def test_a_cell_that_another_study_trains_is_passed_over_and_looked_at_again(pla
     assert driver.next_job()[0] is plan.cells[1]
     assert driver.tally.finished == 1, "what the other study has finished counts"
     assert not driver.agenda.is_over
+
+
+def test_a_candidate_that_diverged_is_not_chosen_and_where_all_have_nothing_is(tmp_path, sample):
+    plan = plan_in(tmp_path / "results", sample, seeds=1)
+    tuning, candidates = tuning_plan(plan, Tuning(field="learning_rate", values=["1e-3", "1e30"]), plan.store)
+    driver = driver_of(tuning)
+    while (job := driver.next_job()) is not None:
+        planned, job, _ = job
+        driver.begin(planned)
+        if planned.cell.recipe.learning_rate > 1:
+            driver.fail(planned, Failed("diverged", "the loss became NaN", "", 1))
+        else:
+            driver.hear(planned, result_of(job, tuning.data))
+    assert driver.is_over()
+    assert chosen_values("learning_rate", candidates, plan.store) == {
+        arm: {"learning_rate": 1e-3} for arm in candidates
+    }
+    arm, tried = next(iter(candidates.items()))
+    with pytest.raises(UserError, match=f"no candidate of arm '{arm}' finished, so none can be chosen"):
+        chosen_values("learning_rate", {arm: tried[1:]}, plan.store)
 
 
 def test_a_result_becomes_a_record_and_the_claim_is_given_back(plan, result):

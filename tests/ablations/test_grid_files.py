@@ -186,6 +186,12 @@ BAD_YAML = [
     (f"arms: [{{name: a, factory: '{'x' * 300}:make'}}]", "no module"),
     ("cross: {recipe.epochs: [2, 2.0]}", "are the same network and recipe"),
     ("arms: [{name: a, arguments: {x: 1}}]", "arguments"),
+    ("arms: [{name: y}, {name: ../../x}]", "'../../x' are the same network and recipe"),
+    ("arms: [{name: a, num_classes: 3}]", "10 classes"),
+    ("arms: [{name: a, recipe.optimizer: adamm}]", "no optimizer 'adamm'"),
+    ("arms: [{name: a, factory: 'no_such_module:make'}]", "no module 'no_such_module'"),
+    ("arms: [{name: a, factory: resnet1}]", "timm has no such model"),
+    ("arms: [{name: a, widths: [1000001]}]", "less than or equal to 1000000"),
     ("cross: {dropout: [0.1", "not readable as YAML"),
     ("cross:\n\t- x", "not readable as YAML"),
     ("cross: !!python/object/apply:os.system ['true']", "the tag !!python/object/apply:os.system means nothing"),
@@ -197,6 +203,7 @@ def test_a_malformed_yaml_grid_is_refused_in_one_sentence(tmp_path, text, words)
     with pytest.raises(UserError) as caught:
         arms_from(tmp_path, text)
     assert words in str(caught.value)
+    assert str(tmp_path / "my_grid.yaml") in str(caught.value), "the sentence names the file"
     assert "\n" not in str(caught.value)
 
 
@@ -244,6 +251,7 @@ def test_a_malformed_python_grid_is_refused_in_one_sentence(tmp_path, text, word
     with pytest.raises(UserError) as caught:
         arms_from(tmp_path, text, "py")
     assert words in str(caught.value)
+    assert str(tmp_path / "my_grid.py") in str(caught.value), "the sentence names the file"
     assert "\n" not in str(caught.value)
 
 

@@ -6,7 +6,7 @@ from safetensors.numpy import save
 
 from ablations.cell import Cell, SplitSizes, key_of
 from ablations.protocols import PROTOCOLS
-from ablations.record import CellResult, Failure, Provenance
+from ablations.record import CellResult, Command, Failure, Provenance
 from ablations.store import DamagedRecord, Store
 from cnnkit import ConvNetSpec, Recipe
 from cnnkit.errors import UserError
@@ -132,6 +132,39 @@ def test_fields_that_a_later_version_adds_are_let_through(store):
     content["seal"] = _seal(content)
     file.write_text(json.dumps(content))
     assert store.read(record.key).arm == "4 blocks"
+
+
+def test_a_command_that_was_altered_is_named_and_one_without_a_seal_is_read_as_before(store):
+    commands = [
+        Command(time=f"2026-01-0{day}T00:00:00+00:00", arguments=["--seeds", "3"], seeds=3, finished_before=day)
+        for day in (1, 2, 3)
+    ]
+    for command in commands:
+        store.write_command("depth", command)
+    first, second, third = sorted((store.study_folder("depth") / "commands").iterdir())
+    unsealed = json.loads(first.read_text())
+    assert unsealed.pop("seal")
+    first.write_text(json.dumps(unsealed))
+    second.write_text(second.read_text().replace('"finished_before": 2', '"finished_before": 0'))
+    third.write_text("{")
+    assert [command.finished_before for command in store.commands("depth")] == [1]
+    altered, unreadable = store.damaged_commands("depth")
+    assert altered == f"{second}: altered since it was written"
+    assert unreadable.startswith(f"{third}: ")
+
+
+def test_another_cells_failure_is_not_taken_for_a_cells_own(store):
+    failure = Failure(key=cell(1).key, arm="a", seed=1, kind="diverged", sentence="the loss became NaN")
+    store.write_failure(failure, "")
+    (store.root / "failed" / f"{cell(1).key}.json").rename(store.root / "failed" / f"{cell(0).key}.json")
+    assert store.failure(cell(0).key) is None
+
+
+def test_a_results_folder_that_lost_its_description_is_still_one(store):
+    (store.root / "ablations.json").unlink()
+    for folder in ("damaged", "measures"):
+        (store.root / folder).mkdir()
+    assert Store.open(store.root, data="abc", data_description="some data").about.data == "abc"
 
 
 def test_a_results_folder_keeps_the_data_that_it_was_begun_with(store):

@@ -172,6 +172,53 @@ def test_an_interrupted_study_says_how_to_go_on_and_leaves_nothing_behind(tmp_pa
     assert all(folder.name.isalnum() for folder in (root / "unfinished").iterdir())
 
 
+def signal_the_group(study: Started, number: int) -> None:
+    """As `timeout` does: first the process, then all of its group."""
+    os.kill(study.process.pid, number)
+    os.killpg(study.process.pid, number)
+
+
+def signal_everyone(study: Started, number: int) -> None:
+    """As a batch system does, which knows the processes of a job whatever group they are in."""
+    for process in study.family():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+@pytest.mark.parametrize("moment", ["at the start", "in training"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("send", [signal_the_group, signal_everyone])
+def test_a_signal_to_all_processes_ends_a_study_as_one_to_the_first_of_them(tmp_path, send, number, moment):
+    root = tmp_path / "results"
+    temporary = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    study = Started(
+        arguments(root, *LONGER), env={"TMPDIR": str(temporary)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    while not (list(root.glob("unfinished/*/checkpoint.pt")) if moment == "in training" else raylets(study)):
+        assert study.process.poll() is None
+        time.sleep(0.1)
+    kept = {file.parent.name for file in root.glob("unfinished/*/checkpoint.pt")}
+    send(study, number)
+    output, errors = study.process.communicate(timeout=60)
+    assert study.process.returncode == 130, (output, errors)
+    assert "the same command goes on" in output + errors
+    assert len(errors.strip().splitlines()) <= 1, errors
+    assert "Traceback" not in output + errors
+    assert "raylet" not in output + errors
+    assert "killed" not in output, "what the signal ended has not failed"
+    study.wait_until_gone()
+    assert [folder.name for folder in temporary.iterdir() if not folder.name.startswith("torchinductor_")] == []
+    shutil.rmtree(temporary)
+    assert kept <= {file.parent.name for file in root.glob("unfinished/*/checkpoint.pt")} | records(root).keys()
+    assert not list((root / "runs").glob("*.json"))
+    assert not list((root / "failed").iterdir())
+
+
+def raylets(study: Started) -> list[str]:
+    return [title for title in study.family().values() if "raylet" in title]
+
+
 def test_a_second_interrupt_stops_now(tmp_path):
     root = tmp_path / "results"
     study = Started(arguments(root, "--recipe.epochs", "60"), stdout=subprocess.DEVNULL)
@@ -344,6 +391,80 @@ def test_a_results_folder_that_disappears_is_one_sentence(tmp_path):
     assert str(root) in errors
     study.wait_until_gone()
     assert not root.exists()
+
+
+def test_a_results_folder_that_becomes_read_only_is_one_sentence_and_loses_nothing(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=False).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        root = disk / "results"
+        study = Started(arguments(root, *LONGER, seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not list(root.glob("unfinished/*/checkpoint.pt")):
+            assert study.process.poll() is None
+            time.sleep(0.2)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        output, errors = study.process.communicate(timeout=200)
+        assert study.process.returncode == 2, (output, errors)
+        assert len(errors.strip().splitlines()) == 1, errors
+        assert "Read-only file system" in errors
+        assert "Traceback" not in output
+        study.wait_until_gone()
+        kept = {file.parent.name for file in root.glob("unfinished/*/checkpoint.pt")}
+        assert kept
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        run(root, *LONGER, seeds=1)
+        run(tmp_path / "undisturbed", *LONGER, seeds=1)
+        assert_same(root, tmp_path / "undisturbed")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_studys_folder_that_is_removed_while_it_runs_is_written_anew_and_its_report_too(tmp_path):
+    root = tmp_path / "results"
+    study = Started(arguments(root, *LONGER, seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        assert study.process.poll() is None
+        time.sleep(0.2)
+    (folder,) = (root / "studies").iterdir()
+    shutil.rmtree(folder)
+    output, errors = study.process.communicate(timeout=300)
+    assert study.process.returncode == 0, (output, errors)
+    assert errors == ""
+    assert f"{folder} was removed meanwhile; it is written anew" in output
+    assert len(records(root)) == 2
+    assert (folder / "report" / "report.html").is_file()
+    assert len(list((folder / "commands").iterdir())) == 1
+
+
+@pytest.mark.parametrize("lost", ["unfinished", "cells", "runs", "failed"])
+def test_a_part_of_the_results_folder_that_is_removed_while_it_is_written_to_costs_no_more_than_what_was_in_it(
+    lost, tmp_path
+):
+    root = tmp_path / "results"
+    study = Started(arguments(root, *LONGER, seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(root.glob("unfinished/*/checkpoint.pt")):
+        assert study.process.poll() is None
+        time.sleep(0.2)
+    shutil.rmtree(root / lost)
+    output, errors = study.process.communicate(timeout=300)
+    assert study.process.returncode == 0, (output, errors)
+    assert errors == ""
+    assert len(records(root)) == 2
+
+
+def test_a_candidate_that_diverges_is_not_chosen_and_a_study_without_any_other_is_one_sentence(tmp_path):
+    root = tmp_path / "results"
+    output = run(root, "--tune", "learning_rate=1e-3,1e30", seeds=1)
+    assert "batch norm: learning_rate 0.001\n" in output
+    assert output.count("diverged: the loss became NaN or infinite in epoch 1") >= 2
+    study = Started(
+        arguments(root, "--tune", "learning_rate=1e29,1e30", seeds=1), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    _, errors = study.process.communicate(timeout=200)
+    assert study.process.returncode == 2
+    assert errors == "error: --tune learning_rate: no candidate of arm 'batch norm' finished, so none can be chosen\n"
 
 
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])

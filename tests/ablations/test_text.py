@@ -4,7 +4,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from ablations.text import FittedTable, Heading, printable
+from ablations.cli import console
+from ablations.text import FittedTable, Heading, printable, wrapped
 from ablations.units import seconds_of
 
 
@@ -89,3 +90,41 @@ def test_what_cannot_be_seen_is_written_out(text, seen):
 )
 def test_durations_are_read_as_people_write_them(text, seconds):
     assert seconds_of(text) == seconds
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_sentences_are_broken_between_words_on_a_terminal_and_not_at_all_elsewhere(monkeypatch):
+    path = "/" + "/".join("folder" for _ in range(12))
+    sentence = f"what is finished is kept in {path} and the same command goes on where it stopped, with what is missing"
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    for file, is_terminal in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr("sys.stdout", file)
+        console().print(sentence, markup=False, soft_wrap=True)
+        lines = file.getvalue().rstrip("\n").split("\n")
+        assert " ".join(lines) == sentence
+        assert (len(lines) > 1) == is_terminal
+        assert path in "".join(lines), "a path can be copied"
+        assert not is_terminal or all(len(line) <= 60 for line in lines if path not in line)
+
+
+def test_a_sentence_obeys_no_character_of_a_stranger(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr("sys.stdout", file)
+    console().print("two\nlines \x1b[31m[red]", markup=False, soft_wrap=True)
+    assert file.getvalue() == "two\nlines \\x1b[31m[red]\n"
+
+
+@pytest.mark.parametrize("indent", [0, 11])
+def test_further_lines_stand_below_the_first(indent):
+    text = wrapped("one two three four five six seven", 20, indent=indent)
+    first, *others = text.split("\n")
+    assert len(first) <= 20 - indent
+    assert all(line.startswith(" " * indent) and len(line) <= 20 for line in others)
+    assert text.split() == ["one", "two", "three", "four", "five", "six", "seven"]

@@ -9,7 +9,7 @@ import torch
 
 from ablations import trial as trials
 from ablations.cell import Cell, SplitSizes
-from ablations.job import Checkpoint, Failed, Job
+from ablations.job import Advance, Checkpoint, Failed, Job
 from ablations.plan import PlannedCell
 from ablations.protocols import PROTOCOLS
 from ablations.record import CellResult
@@ -54,6 +54,31 @@ def test_a_trial_ends_with_its_result_and_goes_on_to_the_next_cell(parcel, tiny)
     second = last(trial)
     assert second.cell.key != first.cell.key
     assert pickle.loads(pickle.dumps(second)).test_accuracy == second.test_accuracy
+
+
+def test_what_another_cells_network_has_set_for_all_of_torch_changes_no_number(parcel, tiny):
+    """A process trains one cell after another."""
+    before = last(begun(parcel(), tiny))
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    try:
+        after = last(begun(parcel(), tiny))
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+    assert isinstance(after, CellResult), after
+    assert (before.test_logits == after.test_logits).all()
+
+
+def test_only_a_result_is_the_whole_of_a_cell(parcel, tiny):
+    """After the last update there is still something to be evaluated."""
+    *advances, result = trials.run_cell(parcel().job, tiny)
+    assert isinstance(result, CellResult)
+    progress = [news.progress for news in advances if isinstance(news, Advance)]
+    assert progress == sorted(progress)
+    assert 0 < progress[0] < progress[-1] < 1
+    split = result.cell.split
+    assert progress[-1] == pytest.approx(1 - split.test / split.passes(2))
 
 
 def test_a_loss_that_is_no_number_is_a_divergence(parcel, tiny):

@@ -138,6 +138,25 @@ COMMAND_LINES = [
     (run("--results", "/etc/passwd"), "cannot write to the results folder /etc/passwd"),
     (run("--results", "/dev/null/inside"), "cannot write to the results folder /dev/null/inside"),
     (run("--results", "/etc"), "/etc is not a results folder"),
+    # plans that no machine brings to an end
+    (run("--seeds", "1000000"), "at most 1,000 seeds"),
+    (run("--budget", "1e300h"), "at most ten years"),
+    (run("--budget", f"{'9' * 400}h"), "at most ten years"),
+    (run("--budget", "0h0m0s"), "at most ten years"),
+    (run("--recipe.epochs", "1000000000"), "less than or equal to 1000000"),
+    (
+        run("--recipe.epochs", "1000000", "--protocol", "documented"),
+        "15 cells of up to 1,000,000 epochs would take about",
+    ),
+    (run("--tune", "epochs=5,1000000", "--protocol", "documented"), "years on this machine; give fewer epochs"),
+    (
+        run("--recipe.epochs", "1000000", "--seeds", "1000", "--address", "auto", "--protocol", "documented"),
+        "on the largest cluster; give fewer epochs",
+    ),
+    (run("--spec.widths", "1000000", "1000000"), "TB of memory in training, and this machine has"),
+    (run("--spec.image-size", "1000000"), "TB of memory in training"),
+    (run("--recipe.batch-size", "1000000"), "TB of memory in training"),
+    (run("--spec.widths", "1" + "0" * 400), "--spec.widths"),
     (run("--tune", "learning_rate=1e-4,1e-4"), "at least two values"),
     (run("--tune", "learning_rate=1e-4, "), "at least two values"),
     # an option given twice

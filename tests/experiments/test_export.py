@@ -38,6 +38,14 @@ def events(folder: Path) -> Iterator[Event]:
             data = data[16 + length :]
 
 
+@pytest.mark.parametrize("name", ["\N{CJK UNIFIED IDEOGRAPH-4E00}" * 200, "\U00020000" * 200, "a/b" * 60])
+def test_a_long_name_in_any_script_is_no_longer_than_a_file_name_may_be(name):
+    from analysis.export import _file_name
+
+    assert 20 < len(f"12 {_file_name(name)}, seed 1000000".encode()) < 255
+    assert "/" not in _file_name(name)
+
+
 def test_tensorboard_shows_every_curve_the_hyperparameters_and_the_final_numbers(main, tmp_path, capsys):
     out = tmp_path / "runs"
     assert main([STUDY, "--to", "tensorboard", "--out", str(out)]) == 0

@@ -258,6 +258,22 @@ class NoGradient(Plain):
         return super().forward(x).detach().requires_grad_()
 
 
+class AlwaysNan(Plain):
+    def forward(self, x):
+        return super().forward(x) / 0 * 0
+
+
+class NanInEvaluation(Plain):
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits if self.training else logits + (logits - logits.detach()).log() * float("nan")
+
+
+class InfiniteForOneClass(Plain):
+    def forward(self, x):
+        return super().forward(x) - torch.tensor([0.0] * 9 + [float("inf")])
+
+
 _one = Plain()
 
 
@@ -302,6 +318,9 @@ REFUSED = {
     "ForgetsItsState": "does not take back its saved state",
     "frozen": "no parameter requires a gradient",
     "NoGradient": "no gradient reaches a parameter",
+    "AlwaysNan": "NaN or infinite logits in training mode before its first update",
+    "NanInEvaluation": "NaN or infinite logits in evaluation mode before its first update",
+    "InfiniteForOneClass": "NaN or infinite logits in training mode",
     "the_same_again": "the same network twice",
     "exits": "failed with SystemExit: 3",
     "returns_none": "returned NoneType",
