@@ -220,6 +220,21 @@ def recall_effect(
     )
 
 
+def group_differences(outcomes: Outcomes, arm: str) -> dict[str, PairedEffect]:
+    """How much better an arm does on the classes of one group than on those of another, by what the two are called together,
+    such as "vehicles - animals": mean recall, with its interval. Nothing where no seed's answers can be used.
+    """
+    cells = outcomes.predictions[arm]
+    if not cells:
+        return {}
+    own = _Linearised(np.stack(list(cells.values())), outcomes.labels, len(outcomes.classes))
+    return {
+        row.name: contrast_effect(own.values(row.weights, "recall"), step=own.step(row.weights, "recall"))
+        for row in rows_of(outcomes)
+        if row.kind == "difference"
+    }
+
+
 def confusions(outcomes: Outcomes) -> pd.DataFrame:
     """How often each arm takes one class for another, against the baseline: a row an arm and ordered pair of classes.
 

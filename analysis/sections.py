@@ -1,5 +1,6 @@
 """The sections of a report, each made from a study by a function of its own. `MAKERS` has them in the page's order."""
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from ablations.text import quoted
 from ablations.units import counted
-from analysis import measure_tables, tables
+from analysis import measure_tables, reproduction_tables, tables
 from analysis.flipping import FlippingImage, flipping_images
 from analysis.page_parts import Answer, Card, Picture, Section
 from analysis.pairs import MOST_ARMS
@@ -86,6 +87,33 @@ def class_questions(source: Source) -> list[Section]:
         )
     shown = [tables.class_questions(found, baseline=study.outcomes.baseline.name)] if len(found) else []
     return [Section("Questions about classes", list(filter(None, texts)), tables=shown)]
+
+
+def reproduction(source: Source) -> list[Section]:
+    """The documented study beside this one; nothing of it where this is not of the documented network."""
+    found = source.study.reproduction
+    if found is None:
+        return []
+    verdict = found.verdict
+    section = Section(
+        "Reproduction",
+        [
+            f"The documented study reports {100 * found.study.test_accuracy:.2f} %: {verdict.kind}. {verdict.sentence} "
+            f"{found.arithmetic}"
+        ],
+        source.drawn("reproduction", "documented_classes", "confusion"),
+        [reproduction_tables.accuracy(found.accuracies)],
+        [
+            ("Each class, documented and measured", reproduction_tables.classes(found.classes)),
+            ("Ranks of the classes", reproduction_tables.ranks(found.ranks)),
+            ("The document against its own numbers", reproduction_tables.checks(found.checks)),
+        ],
+    )
+    if not found.confusion.empty:
+        section = replace(
+            section, details=[*section.details, ("Answers by class", reproduction_tables.confusion(found.confusion))]
+        )
+    return [section]
 
 
 def looks(source: Source) -> list[Section]:
@@ -256,6 +284,24 @@ def attention(source: Source) -> list[Section]:
     ]
 
 
+GALLERY = "gallery"
+"""Folder in a study's own where `experiments/gallery.py` leaves its sheets."""
+
+
+def gallery(source: Source) -> list[Section]:
+    """Where networks look on single images; nothing of it where nobody has made a gallery."""
+    folder = source.study.outcomes.study.folder
+    sheets = sorted((folder / GALLERY).glob("sheet-*.png")) if folder is not None else []
+    if not sheets:
+        return []
+    caption = (
+        "The first sheet of the gallery that was made of this study: images down, networks across, on one colour scale."
+    )
+    more = f" {counted(len(sheets), 'sheet')} and gallery.csv lie in the folder {GALLERY}." if len(sheets) > 1 else ""
+    image = f"data:image/png;base64,{base64.b64encode(sheets[0].read_bytes()).decode()}"
+    return [Section("Gallery", figures=[Picture("gallery", caption + more, f"Figure: {caption}", image, wide=True)])]
+
+
 def _lacking(cells: Sequence[str]) -> list[str]:
     """A sentence on finished cells that were not measured; none where all were."""
     if not cells:
@@ -264,6 +310,7 @@ def _lacking(cells: Sequence[str]) -> list[str]:
 
 
 MAKERS: Sequence[Maker] = (
+    reproduction,
     effects,
     class_questions,
     looks,
@@ -274,6 +321,7 @@ MAKERS: Sequence[Maker] = (
     shape_bias,
     reliance,
     attention,
+    gallery,
     flips,
 )
 

@@ -230,12 +230,12 @@ def colour_answers(train: np.ndarray, labels: np.ndarray, classes: Sequence[str]
     shared = [position for position, name in enumerate(classes) if category(name) in stimuli.categories]
     keep = np.isin(labels, shared)
     classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    classifier.fit(_colours(train[keep]), labels[keep])
-    answers = classifier.predict(_colours(stimuli.shrunk(train.shape[-1])))
+    classifier.fit(colour_shares(train[keep]), labels[keep])
+    answers = classifier.predict(colour_shares(stimuli.shrunk(train.shape[-1])))
     return [category(classes[answer]) for answer in answers]
 
 
-def _colours(images: np.ndarray, levels: int = 4) -> np.ndarray:
+def colour_shares(images: np.ndarray, levels: int = 4) -> np.ndarray:
     """(n, levels**3): square roots of the proportions of each colour, each channel cut into `levels` equal steps."""
     steps = (images.astype(np.int64) * levels) // 256
     codes = ((steps[:, 0] * levels + steps[:, 1]) * levels + steps[:, 2]).reshape(len(images), -1)

@@ -7,8 +7,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from analysis import figures, fit_figures, measure_figures, sheets, stimuli_looks
+from analysis import figures, fit_figures, measure_figures, reproduction_figures, sheets, stimuli_looks
 from analysis.factors import repeated_changes
+from analysis.reproduction import Reproduction
 from analysis.shape_bias import published
 from analysis.study_tables import StudyTables
 
@@ -73,6 +74,13 @@ def _stimuli(study: StudyTables) -> Axes:
     return sheets.sheet(
         rows, columns, title="", caption="Right: the answer names the shape. A square is a position of the map."
     )
+
+
+def _reproduction(study: StudyTables) -> Reproduction:
+    found = study.reproduction
+    if found is None:
+        raise figures.NothingToDraw("it is no study of the documented network alone")
+    return found
 
 
 FIGURES: dict[str, StudyFigure] = {
@@ -160,6 +168,24 @@ FIGURES: dict[str, StudyFigure] = {
             "shape, the stimulus to which the arms give most different answers. One colour scale: the map over its own mean.",
             _stimuli,
             wide=True,
+        ),
+        StudyFigure(
+            "reproduction",
+            "Test accuracy of the documented run with the interval of its test set, and of each seed here with the interval "
+            "for one "
+            "new seed.",
+            lambda study: reproduction_figures.accuracy(_reproduction(study).accuracies, _reproduction(study).by_seed),
+        ),
+        StudyFigure(
+            "documented_classes",
+            "F1 of each class in the documented study and here, the mean over seeds. A star: neither lies in the other's "
+            "interval.",
+            lambda study: reproduction_figures.classes(_reproduction(study).classes),
+        ),
+        StudyFigure(
+            "confusion",
+            "What the images of each class (rows) are answered as (columns), in percent, mean over the baseline's seeds.",
+            lambda study: reproduction_figures.confusion(_reproduction(study).confusion),
         ),
     )
 }

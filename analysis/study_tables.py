@@ -16,6 +16,7 @@ from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.looks import look_table
 from analysis.outcomes import Outcomes
 from analysis.pairs import pair_table
+from analysis.reproduction import Reproduction
 from analysis.study_measures import StudyMeasures
 from analysis.variances import variance_table
 from analysis.verdicts import MARGIN
@@ -94,6 +95,11 @@ class StudyTables:
     def measures(self) -> StudyMeasures:
         """What measures left of the study."""
         return StudyMeasures(self.outcomes)
+
+    @cached_property
+    def reproduction(self) -> Reproduction | None:
+        """The documented study beside this one, where it is of the documented network."""
+        return Reproduction.of(self.outcomes)
 
     @cached_property
     def recalls(self) -> pd.DataFrame:

@@ -17,6 +17,9 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     reliance         accuracy kept under each change of the test images, likewise
     attention        how much of the Grad-CAM maps lies on objects, likewise
     stimuli          where the arms look on cue-conflict stimuli, likewise; as wide as there are arms
+    reproduction     test accuracy of the documented study and of each seed, of a study of the documented network alone
+    documented_classes  F1 of each class in the documented study and here, likewise
+    confusion        what images of each class are answered as, likewise
 
 Reads only what the study left behind, and writes one file; about 3 seconds. Safe while the study runs: cells that are not
 finished, or damaged, are left out, and one line says how many and why.
@@ -50,7 +53,7 @@ class Arguments:
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
     """The figure: forest, steps, looks, two_factor, cost, learning_curves, losses, reliability, per_class, shape_bias,
-    reliance, attention or stimuli."""
+    reliance, attention, stimuli, reproduction, documented_classes or confusion."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None

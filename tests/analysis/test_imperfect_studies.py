@@ -337,7 +337,10 @@ WITHOUT_FIGURE = {
     "one arm": {"forest", "per_class"},
 }
 """Of which studies there is no such figure."""
-OF_OTHER_GRIDS = {"steps", "two_factor", "looks", "shape_bias", "reliance", "attention", "stimuli"}
+OF_OTHER_GRIDS = {
+    *("steps", "two_factor", "looks", "shape_bias", "reliance", "attention", "stimuli"),
+    *("reproduction", "documented_classes", "confusion"),
+}
 DRAWN = [
     *WITHOUT_FIGURE,
     *("a missing seed", "the baseline has one seed", "a diverged arm", "one seed"),

@@ -1,0 +1,628 @@
+"""The page on the documented study: from evidence to small tables, from those to figures and text.
+
+`write_tables` leaves a folder of CSVs, in which is all that the page shows; `render` and `draw` read that folder and nothing
+else.
+So whoever has the folder can make page and figures again, and whoever reads the page gets from each figure to its numbers and to
+the command that measured them. What the folder does not have is "not measured" on the page, with its command.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from scipy import optimize
+
+from ablations.units import duration
+from analysis import figures, measure_figures, reproduction_figures
+from analysis.claims import CLAIMS, KINDS, MEASURE, MOST_BLOCKS, RUN, Evidence, arm_with, ledger, source_of
+from analysis.claims_figures import control, differences, memory
+from analysis.documented import documented, self_checks
+from analysis.effects import points
+from analysis.reproduction import Reproduction
+from analysis.shape_bias import published
+from analysis.statistics import SIGNIFICANT, PairedEffect
+
+NOT_MEASURED = "Not measured. Command: `{command}`"
+MEASURED = ("shape_bias", "attention", "reliance")
+"""Tables of measures, as `analysis.study_measures.StudyMeasures` has them."""
+DOCUMENTED_RUN = "python experiments/reproduce_baseline.py --data PATH_TO_CIFAR10 --precision bf16"
+COLLECT = (
+    "python experiments/claims.py RESULTS --data PATH_TO_CIFAR10 --out docs/results/documented "
+    "--page docs/documented-study.md"
+)
+UNDOCUMENTED_RUN = next(claim.command for claim in CLAIMS if claim.name == "augmentation")
+
+
+# -- from evidence to tables
+
+
+def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Every table of the page, by the name of its file. Those that the evidence has nothing for are not there."""
+    found: dict[str, pd.DataFrame] = {
+        "claims": ledger(evidence),
+        "document": self_checks(evidence.published),
+        "memory": evidence.memory,
+        "control": evidence.control,
+        "errors": evidence.composites,
+        "studies": studies(evidence),
+    }
+    baseline = next(evidence.baselines(), None)
+    if baseline is not None:
+        own = Reproduction(baseline.outcomes, evidence.published)
+        found |= {
+            "accuracy": own.accuracies, "seeds": own.by_seed, "classes": own.classes, "ranks": own.ranks,
+            "confusion": own.confusion.rename_axis("class").reset_index(),
+        }  # fmt: skip
+    found["curves"] = curves(evidence)
+    for name in MEASURED:
+        found[name] = _first(evidence, name)
+    found["shape_bias_by_category"] = _by_category(evidence)
+    found["undocumented"] = undocumented(evidence)
+    found["arithmetic"] = arithmetic(evidence)
+    return {name: table for name, table in found.items() if not table.empty}
+
+
+def _first(evidence: Evidence, measure: str) -> pd.DataFrame:
+    """What a measure says of the baseline, in the first study that has it, with the study's name."""
+    for study in evidence.baselines():
+        table: pd.DataFrame = getattr(study.measures, measure)
+        if not table.empty:
+            return table[table["is_baseline"]].assign(source=source_of(study.outcomes))
+    return pd.DataFrame()
+
+
+def _by_category(evidence: Evidence) -> pd.DataFrame:
+    """The baseline's shape bias by category, of the study that `_first` takes."""
+    for study in evidence.baselines():
+        if not study.measures.shape_bias.empty:
+            table = study.measures.shape_bias_by_category
+            return table[table["arm"] == study.outcomes.baseline.name]
+    return pd.DataFrame()
+
+
+def studies(evidence: Evidence) -> pd.DataFrame:
+    """What was run: a row a study. Columns: study, protocol, data, arms, cells, seeds, arithmetic, device, hours (of cells)."""
+    rows = []
+    for study in evidence.studies:
+        outcomes = study.outcomes
+        done = outcomes.finished
+        rows.append(
+            {
+                "study": outcomes.study.name,
+                "protocol": outcomes.study.protocol,
+                "data": outcomes.study.data_text,
+                "arms": len(outcomes.arms),
+                "cells": len(done),
+                "seeds": int(done["seed"].nunique()),
+                "arithmetic": " + ".join(sorted(set(done["precision"].dropna()))),
+                "device": " + ".join(sorted(set(done["device"].dropna()))),
+                "hours": float(done["seconds"].sum() / 3600),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def curves(evidence: Evidence) -> pd.DataFrame:
+    """Learning curves of the baseline, and of the arms whose curves claims are about, of the most telling study that has them."""
+    wanted = ({"batch_norm": False}, {"random_labels": 1.0})
+    for study in evidence.baselines():
+        arms = [arm.name for fields in wanted if (arm := arm_with(study.outcomes, fields)) is not None]
+        if arms:
+            epochs = study.epochs
+            return epochs[epochs["arm"].isin([study.outcomes.baseline.name, *arms])]
+    baseline = next(evidence.baselines(), None)
+    return pd.DataFrame() if baseline is None else baseline.epochs[baseline.epochs["is_baseline"]]
+
+
+def arithmetic(evidence: Evidence) -> pd.DataFrame:
+    """What fp32 in the place of bf16 moves, over the seeds that have both: one row, or none.
+
+    Columns: delta, low, high (of test accuracy, 95 %, 0 to 1), within (the least margin within which two one-sided tests at 5
+    % find the two equivalent), seeds, source.
+    """
+    pair, sign = evidence.pair({"precision": "fp32"}), 1.0
+    if pair is None:
+        pair, sign = evidence.pair({"precision": "bf16"}), -1.0
+    if pair is None:
+        return pd.DataFrame()
+    effect = pair.tested("").effect
+    low, high = sorted(sign * bound for bound in effect.interval(0.95))
+    row = {
+        "delta": sign * effect.delta,
+        "low": low,
+        "high": high,
+        "within": least_margin(effect),
+        "seeds": effect.n_seeds,
+        "source": source_of(pair.outcomes),
+    }
+    return pd.DataFrame([row])
+
+
+def least_margin(effect: PairedEffect) -> float:
+    """The least margin (0 to 1) at which two one-sided tests call an effect equivalent at 5 %; 1 where no margin does."""
+    if effect.equivalence_p(1.0) > SIGNIFICANT:
+        return 1.0
+    return float(
+        optimize.brentq(lambda margin: effect.equivalence_p(margin) - SIGNIFICANT, abs(effect.delta), 1.0, xtol=1e-6)
+    )
+
+
+def undocumented(evidence: Evidence) -> pd.DataFrame:
+    """What other readings of the document give, as `analysis.effects.effect_table`, with a column about (what was left open).
+
+    Of the study with the factor "left open" that has most seeds; empty where there is none with two.
+    """
+    found = [study for study in evidence.ranked if any("left open" in arm.levels for arm in study.outcomes.arms)]
+    for study in found:
+        table = study.effects
+        if table["paired_seeds"].max() > 1:
+            about = {arm.name: str(arm.levels.get("left open", "")) for arm in study.outcomes.arms}
+            kept = ["arm", "is_baseline", "changes", "seeds", "test_mean", "test_sd", "delta", "shown_low", "shown_high",
+                    "adjusted_p", "verdict", "paired_seeds", "parameters"]  # fmt: skip
+            return table[kept].assign(about=table["arm"].map(about), source=source_of(study.outcomes))
+    return pd.DataFrame()
+
+
+def write_tables(evidence: Evidence, folder: Path) -> dict[str, pd.DataFrame]:
+    """Writes each table as NAME.csv; those of an earlier run that there is nothing for now are removed.
+
+    Raises: OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = tables(evidence)
+    for old in folder.glob("*.csv"):
+        if old.stem not in found:
+            old.unlink()
+    for name, table in found.items():
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    return found
+
+
+TEXTS = frozenset(
+    {
+        *(
+            "sentence",
+            "unit",
+            "source",
+            "figure",
+            "command",
+            "measure",
+            "rule",
+            "precision",
+            "device",
+            "interval",
+            "remark",
+        ),
+        *("arithmetic", "about", "changes", "verdict"),
+    }
+)
+"""Columns that are texts, also where all of them are empty."""
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """What `write_tables` left."""
+    found = {}
+    for file in sorted(folder.glob("*.csv")):
+        table = pd.read_csv(file, dtype=dict.fromkeys(TEXTS, "str"))
+        found[file.stem] = table.fillna({name: "" for name in table.columns if name in TEXTS})
+    return found
+
+
+# -- figures
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure of the page."""
+
+    name: str
+    caption: str
+    needs: tuple[str, ...]
+    """Tables."""
+    command: str
+    draw: Callable[[Mapping[str, pd.DataFrame]], Axes]
+
+
+def _learning(found: Mapping[str, pd.DataFrame]) -> Axes:
+    return figures.learning_curves(found["curves"])
+
+
+FIGURES: tuple[PageFigure, ...] = (
+    PageFigure(
+        "accuracy",
+        "Test accuracy: the document's one run with the interval of its test set, and each seed measured here with the interval "
+        "for one new seed.",
+        ("accuracy", "seeds"), DOCUMENTED_RUN,
+        lambda found: reproduction_figures.accuracy(found["accuracy"], found["seeds"]),
+    ),
+    PageFigure(
+        "classes", "F1 of each class, documented and measured.", ("classes",), DOCUMENTED_RUN,
+        lambda found: reproduction_figures.classes(found["classes"]),
+    ),
+    PageFigure(
+        "confusion", "What images of each class (rows) are answered as, in percent, mean over seeds.", ("confusion",),
+        DOCUMENTED_RUN,
+        lambda found: reproduction_figures.confusion(found["confusion"].set_index("class")),
+    ),
+    PageFigure(
+        "learning", "Validation accuracy after each epoch, a thin line a seed.", ("curves",),
+        RUN.format(grid="documented_claims"), _learning,
+    ),
+    PageFigure(
+        "differences",
+        "The claims that are decided by a difference in accuracy: mean and 95 % interval, in the claimed direction.",
+        ("claims",), COLLECT, lambda found: differences(found["claims"]),
+    ),
+    PageFigure(
+        "undocumented", "What other readings of the document give, against ours.", ("undocumented",), UNDOCUMENTED_RUN,
+        lambda found: differences(as_differences(found["undocumented"])),
+    ),
+    PageFigure(
+        "control", "Recall by class of a linear classifier that sees no shape, beside the document's.", ("control",), COLLECT,
+        lambda found: control(found["control"], documented()),
+    ),
+    PageFigure(
+        "memory", "The largest batch that a card of 15 GB holds, in fp32, by blocks and convolutions (estimated).", ("memory",),
+        COLLECT,
+        lambda found: memory(found["memory"]),
+    ),
+    PageFigure(
+        "shape_bias",
+        "Shape bias of the baseline by category, and of all categories with its 95 % interval; grey: people and ImageNet "
+        "networks as "
+        "published, for context.",
+        ("shape_bias", "shape_bias_by_category"), MEASURE,
+        lambda found: measure_figures.shape_bias(found["shape_bias_by_category"], found["shape_bias"], published=published()),
+    ),
+    PageFigure(
+        "attention", "How much more of the Grad-CAM maps lies on the object than a map has there that points nowhere (lift).",
+        ("attention",), MEASURE, lambda found: measure_figures.attention(found["attention"]),
+    ),
+    PageFigure(
+        "reliance", "Share of its accuracy that the baseline keeps under each change of the test images.", ("reliance",), MEASURE,
+        lambda found: measure_figures.reliance(found["reliance"]),
+    ),
+)  # fmt: skip
+
+
+def as_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an effect table as `claims_figures.differences` takes them."""
+    own = table[~table["is_baseline"] & table["delta"].notna()]
+    return pd.DataFrame(
+        {
+            "name": own["arm"],
+            "verdict": own["verdict"],
+            "effect": own["delta"],
+            "low": own["shown_low"],
+            "high": own["shown_high"],
+            "unit": "points",
+        }
+    )
+
+
+def draw(found: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
+    """Draws the figures that there are tables for as NAME.png into `folder`; returns their names."""
+    drawn = []
+    for figure in FIGURES:
+        file = folder / f"{figure.name}.png"
+        if any(name not in found for name in figure.needs):
+            file.unlink(missing_ok=True)
+            continue
+        with mpl.rc_context({**figures.STYLE, "figure.figsize": (4.6, 2.8)}):
+            try:
+                axes = figure.draw(found)
+            except figures.NothingToDraw:
+                file.unlink(missing_ok=True)
+                continue
+            drawn_figure = axes.figure.canvas.figure
+            drawn_figure.savefig(file, dpi=170, metadata={"Software": None})
+            plt.close(drawn_figure)
+        drawn.append(figure.name)
+    return drawn
+
+
+# -- text
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows, by the names of its columns."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def render(found: Mapping[str, pd.DataFrame], *, results: str = "results/documented") -> str:
+    """The page in Markdown, from the tables alone.
+
+    Args: results: where the CSVs and figures lie, from the page.
+    """
+    page = Page(found, results)
+    parts = (
+        page.head(), page.verdicts(), page.number(), page.classes(), page.document(), page.silence(), page.inference(),
+        page.inside(), page.memory(), page.rules(), page.how(),
+    )  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def outcome(found: Mapping[str, pd.DataFrame]) -> str:
+    """The page in two sentences."""
+    claims = records(found["claims"])
+    number = next(row for row in claims if row["name"] == "accuracy")
+    stated = f"{100 * documented().test_accuracy:.2f} %"
+    says = {
+        "supported": f"The documented {stated} is what this recipe gives",
+        "not supported": f"The documented {stated} is not what this recipe gives, as we read it",
+        "inconclusive": f"Whether this recipe gives the documented {stated} is open",
+    }.get(number["verdict"], f"Whether this recipe gives the documented {stated} is not measured")
+    counts = {kind: sum(row["verdict"] == kind for row in claims) for kind in KINDS}
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{says}: {number['sentence']} Of {len(claims)} claims put to the test: {listed}."
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ([*heads], ["---"] * len(heads), *escaped))
+
+
+def effect_text(row: Mapping[str, Any] | pd.Series) -> str:
+    """A claim's effect with its interval, in its unit."""
+    value, low, high, unit = row["effect"], row["low"], row["high"], str(row["unit"])
+    if math.isnan(value):
+        return ""
+    of_accuracy = unit.startswith(("points", "test accuracy", "recall of"))
+
+    def shown(number: float) -> str:
+        return points(number, sign=unit == "points") if of_accuracy else f"{number:.3g}"
+
+    interval = "" if math.isnan(low) else f" [{shown(low)}, {shown(high)}]"
+    return f"{shown(value)}{interval} {unit}"
+
+
+def _bounds(low: float, high: float, *, sign: bool = False) -> str:
+    return "" if math.isnan(low) else f"[{points(low, sign=sign)}, {points(high, sign=sign)}]"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The parts of the page, each from the tables that it needs."""
+
+    found: Mapping[str, pd.DataFrame]
+    results: str
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Of a table; none where it is not there."""
+        return records(self.found[name]) if name in self.found else []
+
+    def csv(self, name: str) -> str:
+        """A link to a table."""
+        return f"[{name}.csv]({self.results}/{name}.csv)"
+
+    def picture(self, name: str) -> str:
+        """A figure with its caption, its numbers and its command; or what would measure it."""
+        figure = next(figure for figure in FIGURES if figure.name == name)
+        if any(need not in self.found for need in figure.needs):
+            return NOT_MEASURED.format(command=figure.command)
+        numbers = ", ".join(map(self.csv, figure.needs))
+        image = f"![{figure.caption}]({self.results}/{name}.png)"
+        return f"{image}\n\n{figure.caption} Numbers: {numbers}. Command: `{figure.command}`."
+
+    def head(self) -> str:
+        """What the page is about, and its outcome."""
+        study = documented()
+        return (
+            "# The documented study, reproduced, and its claims put to the test\n\n"
+            f"The study trained one four-block network on CIFAR-10 and reports {100 * study.test_accuracy:.2f} % on the test "
+            f"images ({study.source}). Is that what this model does, and which of its claims hold? All numbers and figures "
+            f"here come "
+            f"from the CSVs in [{self.results}]({self.results}), which one command makes from the studies' results.\n\n"
+            f"**{outcome(self.found)}**"
+        )
+
+    def verdicts(self) -> str:
+        """The ledger."""
+        rows = [
+            (
+                row["claim"], f"**{row['verdict']}**", effect_text(row), str(row["seeds"] or ""),
+                f"{row['sentence']} `{row['command']}`" if row["verdict"] == "not measured"
+                else f"{row['sentence']}{f' ({source})' if (source := row['source']) else ''}",
+            )
+            for row in self.rows("claims")
+        ]  # fmt: skip
+        table = markdown(("claim", "verdict", "effect [95 %]", "seeds", "what was found"), rows)
+        return (
+            f"## Verdicts\n\n{table}\n\nThe rules are [below](#how-each-claim-is-decided); they were fixed in code "
+            f"(`analysis/claims.py`) before the studies were run. Claims about differences in test accuracy are one family, "
+            f"whose "
+            f"p-values are corrected by Holm's method. Numbers: {self.csv('claims')}.\n\n{self.picture('differences')}"
+        )
+
+    def number(self) -> str:
+        """The documented accuracy beside those measured here."""
+        title = "## The number\n\n"
+        if "accuracy" not in self.found:
+            return title + NOT_MEASURED.format(command=DOCUMENTED_RUN)
+        rows = [
+            (
+                row["who"], row["precision"], str(row["seeds"]), points(row["value"]), points(row["sd"]),
+                _bounds(row["low"], row["high"]), row["interval"],
+            )
+            for row in self.rows("accuracy")
+        ]  # fmt: skip
+        table = markdown(("", "arithmetic", "seeds", "test %", "SD", "interval", "of what"), rows)
+        scale = "" if self.is_measured else (
+            f"\n\n**The documented protocol itself is not measured yet** (`{DOCUMENTED_RUN}`): the rows measured here are of "
+            f"the most "
+            "telling study at hand, at a smaller scale, and not to be compared with the document's."
+        )  # fmt: skip
+        parts = [f"{title}{table}{scale}", self.picture("accuracy")]
+        for row in self.rows("ranks"):
+            if row["measure"] == "f1":
+                pair = (
+                    "" if math.isnan(row["between_seeds"]) else f"; two seeds of ours reach {row['between_seeds']:.2f}"
+                )
+                parts.append(
+                    f"Document and measurement rank the classes by F1 alike to Spearman's {row['correlation']:.2f}{pair} "
+                    f"({self.csv('ranks')})."
+                )
+        return "\n\n".join([*parts, self.arithmetic(), self.picture("learning")])
+
+    def arithmetic(self) -> str:
+        """What fp32 in the place of bf16 moves."""
+        for row in self.rows("arithmetic"):
+            bounds = _bounds(row["low"], row["high"], sign=True)
+            return (
+                f"In fp32 instead of bf16 the same seeds have {points(row['delta'], sign=True)} points {bounds} "
+                f"({row['seeds']} seeds, "
+                f"{row['source']}); two one-sided tests bound the difference within {points(row['within'])} points "
+                f"({self.csv('arithmetic')})."
+            )
+        return f"What fp32 instead of bf16 moves is not measured. Command: `{RUN.format(grid='precision')}`"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the documented protocol itself is."""
+        return {row["name"]: row["verdict"] for row in self.rows("claims")}["accuracy"] != "not measured"
+
+    def classes(self) -> str:
+        """Precision, recall and F1 of each class, documented and measured."""
+        cells: dict[str, dict[str, str]] = {}
+        for row in self.rows("classes"):
+            star = " *" if row["beyond"] and self.is_measured else ""
+            values = f"{100 * row['documented']:.0f} / {100 * row['mean']:.1f}{star}"
+            cells.setdefault(row["class"], {})[row["measure"]] = values
+        if not cells:
+            return ""
+        rows = [(name, own["precision"], own["recall"], own["f1"]) for name, own in cells.items()]
+        scale = "" if self.is_measured else " at a smaller scale than the document's: a pattern, and no reproduction"
+        star = (
+            "\n\n\\* The documented value lies outside of the 95 % interval for one new seed, and our mean outside of the "
+            "documented value's own (other test images, and rounding)."
+            if self.is_measured
+            else ""
+        )
+        return (
+            f"## The classes\n\nPercent, documented / mean over seeds here{scale}.\n\n"
+            f"{markdown(('class', 'precision', 'recall', 'F1'), rows)}{star}\n\n{self.picture('classes')}\n\n"
+            f"{self.picture('confusion')}"
+        )
+
+    def document(self) -> str:
+        """The document against its own numbers."""
+        checks = self.rows("document")
+        wrong = [(row["check"], row["sentence"]) for row in checks if not row["agrees"]]
+        return (
+            f"## The document against itself\n\nOf {len(checks)} checks of its numbers against each other "
+            f"{len(checks) - len(wrong)} agree within rounding. These do not:\n\n{markdown(('check', 'found'), wrong)}\n\n"
+            f"All of them: {self.csv('document')}."
+        )
+
+    def silence(self) -> str:
+        """What other readings of the document give."""
+        title = "## How far the document's silence reaches\n\n"
+        table = self.rows("undocumented")
+        others = [row for row in table if not row["is_baseline"] and not math.isnan(row["delta"])]
+        if not others:
+            return title + NOT_MEASURED.format(command=UNDOCUMENTED_RUN)
+        base = next(row for row in table if row["is_baseline"])
+        least, greatest = (choose(others, key=lambda row: float(row["delta"])) for choose in (min, max))
+        mean = base["test_mean"]
+        rows = [
+            (
+                row["about"], row["arm"], points(row["test_mean"]), points(row["delta"], sign=True),
+                _bounds(row["shown_low"], row["shown_high"], sign=True), row["verdict"], str(row["paired_seeds"]),
+            )
+            for row in others
+        ]  # fmt: skip
+        heads = ("left open", "reading", "test %", "difference", "interval", "verdict", "seeds")
+        return (
+            f"{title}Each arm is another reading of the same document. Our own has {points(mean)} % in this study; changing "
+            f"one choice "
+            f"at a time, others lie between {points(mean + least['delta'])} % ({least['arm']}) and "
+            f"{points(mean + greatest['delta'])} % ({greatest['arm']}). Choices together can reach further; ours stay what they "
+            f"are.\n\n{markdown(heads, rows)}\n\n{base['source']}; intervals are adjusted for the number of arms.\n\n"
+            f"{self.picture('undocumented')}\n\n{self.chosen_epoch()}"
+        )
+
+    def chosen_epoch(self) -> str:
+        """Whether it matters that the document does not say which epoch's weights it tested, and on what they were chosen."""
+        words = (
+            "Which 5,000 images validate moves nothing here: the last epoch's weights are the result, and no epoch is chosen. "
+            "The "
+            "document does not say whether it chose one."
+        )
+        own = [row for row in self.rows("curves") if row["is_baseline"]]
+        seeds: dict[Any, list[float]] = {}
+        for row in sorted(own, key=lambda row: int(row["epoch"])):
+            seeds.setdefault(row["seed"], []).append(float(row["validation_accuracy"]))
+        if not seeds:
+            return words
+        last = sum(values[-1] == max(values) for values in seeds.values())
+        lost = max(max(values) - values[-1] for values in seeds.values())
+        return (
+            f"{words} By validation accuracy the last epoch was the best in {last} of {len(seeds)} seeds, and the best epoch "
+            f"of any seed "
+            f"was {points(lost)} points ahead of its last ({self.csv('curves')})."
+        )
+
+    def inference(self) -> str:
+        """Whether a pattern over classes says anything about shape."""
+        return f"## From classes to shape\n\n{self.picture('control')}"
+
+    def inside(self) -> str:
+        """Shape bias, attention and reliance of the baseline."""
+        lines = []
+        for row in self.rows("shape_bias"):
+            lines.append(
+                f"Shape bias {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]: {row['shape_hits']:.0f} answers by shape, "
+                f"{row['texture_hits']:.0f} by texture, {row['neither']:.0f} neither; of the stimuli whose cues agree "
+                f"{row['agreeing']:.0%} are named right ({row['source']}; {self.csv('shape_bias')})."
+            )
+        looks = [
+            f"{row['measure']} {row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], of a blob in the middle "
+            f"{row['centre']:+.3f}, of the image's edges {row['edges']:+.3f}"
+            for row in self.rows("attention")
+        ]
+        if looks:
+            lines.append(f"Attention: {'; '.join(looks)} ({self.csv('attention')}).")
+        kept = [f"{row['change']} {row['value']:.2f}" for row in self.rows("reliance")]
+        if kept:
+            lines.append(
+                f"Accuracy kept under changes of the test images, as a share: {', '.join(kept)} ({self.csv('reliance')})."
+            )
+        lines += [self.picture(name) for name in MEASURED if name in self.found]
+        return "\n\n".join(["## Shape, attention and reliance", *(lines or [NOT_MEASURED.format(command=MEASURE)])])
+
+    def memory(self) -> str:
+        """What a card of 15 GB holds."""
+        rows = [
+            (row["network"], f"{row['bytes'] / 2**30:.2f} GB", str(row["largest_batch"]))
+            for row in self.rows("memory")
+            if row["width"] == 1 and row["blocks"] <= MOST_BLOCKS
+        ]
+        heads = ("network", "a step at batch 64, fp32", "largest batch on 15 GB")
+        return f"## Memory\n\n{markdown(heads, rows)}\n\n{self.picture('memory')}" if rows else ""
+
+    def rules(self) -> str:
+        """How each claim is decided."""
+        rows = [(row["claim"], row["section"], row["measure"], row["rule"]) for row in self.rows("claims")]
+        return (
+            f"## How each claim is decided\n\n{markdown(('claim', 'section of the document', 'measure', 'rule'), rows)}"
+        )
+
+    def how(self) -> str:
+        """Which studies were run, and the command that makes the page."""
+        rows = [
+            (
+                row["study"], row["protocol"], str(row["arms"]), str(row["cells"]), row["arithmetic"], row["device"],
+                duration(3600 * row["hours"]),
+            )
+            for row in self.rows("studies")
+        ]  # fmt: skip
+        table = markdown(("study", "protocol", "arms", "cells", "arithmetic", "device", "time of all cells"), rows)
+        ran = f"{table}\n\nNumbers: {self.csv('studies')}. " if rows else ""
+        return f"## What was run\n\n{ran}The page, its tables and figures are made from the results by\n\n```bash\n{COLLECT}\n```"
