@@ -192,7 +192,8 @@ def flat_fields(spec: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str,
         for field, value in (fields.get(group) or {}).items()
     }
     together = {**spec, **recipe, **inner}
-    return {field: value for field, value in together.items() if field not in NO_FIELDS_OF_THEIR_OWN}
+    left_out = {*NO_FIELDS_OF_THEIR_OWN, *(("initialise",) if spec.get("initialise") == "as_coded" else ())}
+    return {field: value for field, value in together.items() if field not in left_out}
 
 
 NO_FIELDS_OF_THEIR_OWN = ("source", "weights", "pretrained", "normalisation", "arguments", "augmentation")

@@ -1,7 +1,8 @@
 """The fields of an arm under one name each, as grids write them.
 
 A field of the spec is called as it is (`batch_norm`), one of the recipe has `recipe.` before it (`recipe.weight_decay`,
-`recipe.augmentation.flip`); `factory` and `arguments` name a network of the user's own.
+`recipe.augmentation.flip`); `factory` and `arguments` name a network of the user's own. Where such a network is the baseline, its
+keyword arguments are fields, too (`arguments.weights` for one that is called as a field is).
 """
 
 import textwrap
@@ -12,7 +13,7 @@ from typing import Any
 from ablations.arm import Arm, Level
 from cnnkit.errors import UserError
 from cnnkit.recipe import Augmentation, Recipe
-from cnnkit.spec import ConvNetSpec
+from cnnkit.spec import ConvNetSpec, ModuleSpec
 
 FIELDS = (
     *ConvNetSpec.model_fields,
@@ -20,8 +21,9 @@ FIELDS = (
     *(f"recipe.augmentation.{field}" for field in Augmentation.model_fields),
 )
 """What a `ConvNetSpec` and its recipe have."""
-OF_A_NETWORK = ("factory", "arguments")
-"""What names a network of the user's own."""
+OF_A_NETWORK = ("factory", "arguments", "pretrained", "weights", "normalisation", "initialise")
+"""What makes a network of the user's own."""
+ARGUMENT = "arguments."
 
 
 def arm_with(baseline: Arm, name: str, levels: dict[str, Level], fields: Mapping[str, Any]) -> Arm:
@@ -32,22 +34,44 @@ def arm_with(baseline: Arm, name: str, levels: dict[str, Level], fields: Mapping
     recipe: dict[str, Any] = {}
     augmentation: dict[str, Any] = {}
     spec: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    is_own = isinstance(baseline.spec, ModuleSpec)
     for field, value in _dotted(name, fields):
-        check_field(field, (*FIELDS, *OF_A_NETWORK))
         if field.startswith("recipe.augmentation."):
+            check_field(field, FIELDS)
             augmentation[field.rpartition(".")[2]] = value
         elif field.startswith("recipe."):
+            check_field(field, FIELDS)
             recipe[field.removeprefix("recipe.")] = value
+        elif field.startswith(ARGUMENT):
+            arguments[field.removeprefix(ARGUMENT)] = value
+        elif is_own and field not in ModuleSpec.model_fields:
+            arguments[field] = value
         else:
+            check_field(field, (*FIELDS, *OF_A_NETWORK))
             spec[field] = value
     if augmentation:
         recipe["augmentation"] = {**baseline.recipe.augmentation.model_dump(), **augmentation}
-    if "factory" not in spec:
-        return baseline.variant(name, levels, recipe=recipe, **spec)
-    others = [field for field in spec if field not in OF_A_NETWORK]
-    if others:
-        raise UserError(f"arm {name!r}: {others[0]} goes with our spec, not with a factory; use arguments")
-    return baseline.replaced(name, levels, spec["factory"], spec.get("arguments"), recipe=recipe)
+    of_a_network = [field for field in spec if field in OF_A_NETWORK] + [f"{ARGUMENT}{field}" for field in arguments]
+    if "factory" in spec:
+        others = [field for field in spec if field not in OF_A_NETWORK]
+        if others:
+            raise UserError(f"arm {name!r}: {others[0]} goes with our spec, not with a factory; use arguments")
+        given = _merged(name, spec.pop("arguments", None), arguments)
+        return baseline.replaced(name, levels, spec.pop("factory"), given, recipe=recipe, **spec)
+    if is_own:
+        given = _merged(name, spec.pop("arguments", None), arguments)
+        return baseline.variant(name, levels, recipe=recipe, arguments=given, **spec)
+    if of_a_network:
+        raise UserError(f"arm {name!r}: {of_a_network[0]} goes with a factory, which is not given")
+    return baseline.variant(name, levels, recipe=recipe, **spec)
+
+
+def _merged(name: str, whole: Any, single: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that are given together and one by one."""
+    if not isinstance(whole, Mapping | None):
+        raise UserError(f"arm {name!r}: arguments must be a mapping such as {{width: 32}}, got {shortened(whole)}")
+    return {**(whole or {}), **single}
 
 
 def _dotted(name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,12 @@ A Python file defines `grid(baseline: Arm) -> list[Arm]`, as those in `ablations
       - {name: wide, widths: [64, 128, 256, 512]}
       - {name: SE net, factory: "my_net:make", arguments: {reduction: 8}}
 
-Where both are given, `cross` is crossed with `pairs`. Or, instead of all these, a screening design (`ablations.designs`):
+Where both are given, `cross` is crossed with `pairs`. A network of the user's own is the baseline where
+
+    baseline: {factory: "my_net:make", arguments: {width: 32}}
+
+names it (timm:resnet18 and torchvision:vgg11 likewise, `pretrained: true` or `weights: FILE` beside it); its keyword
+arguments are fields then. Or, instead of all these, a screening design (`ablations.designs`):
 
     design: screening
     factors:            two levels each, of a field, or by name with the fields that each level sets
@@ -46,11 +51,11 @@ from ablations.screens import Layout, TwoLevelFactor, screened
 from ablations.yaml_text import read_yaml
 from cnnkit.errors import UserError, brief
 from cnnkit.search_paths import add_search_paths, file_of, forget_users_modules, load_file
-from cnnkit.spec import one_sentence
+from cnnkit.spec import LIBRARY, ModuleSpec, one_sentence
 
 MOST_ARMS = 1_000
 SUFFIXES = (".yaml", ".yml", ".py")
-SECTIONS = ("question", "cross", "pairs", "arms", "design", "factors")
+SECTIONS = ("question", "baseline", "cross", "pairs", "arms", "design", "factors")
 DESIGN = "screening"
 """The value of `design`."""
 SWITCH: Mapping[str, Level] = {"on": True, "off": False}
@@ -201,8 +206,9 @@ def _yaml_grid(file: Path) -> OwnGrid:
             raise UserError(f"{file}: no section {section!r}; {nearest(section, SECTIONS)}")
     if not isinstance(content.get("question"), str | None):
         raise UserError(f"{file}: question must be text, got {_kind(content['question'])}; put it into quotes")
+    own = _baseline(file, content.get("baseline"))
     if "factors" in content or "design" in content:
-        return _screening_grid(file, content)
+        return _screening_grid(file, content, own)
     cross = _levels(file, "cross", content.get("cross"))
     pairs = _levels(file, "pairs", content.get("pairs"))
     both = next((field for field in cross if field in pairs), None)
@@ -227,11 +233,42 @@ def _yaml_grid(file: Path) -> OwnGrid:
     named = [*((_name(fields), fields) for fields in combined), *singles]
 
     def arms(baseline: Arm) -> list[Arm]:
-        return [_arm(file, baseline, name, fields) for name, fields in named]
+        baseline = _own(file, baseline, own)
+        made = [_arm(file, baseline, name, fields) for name, fields in named]
+        return made if any(arm.is_baseline for arm in made) else [baseline, *made]
 
-    networks = [network for _, fields in singles if isinstance(network := fields.get("factory"), str)]
-    factories = [network for network in dict.fromkeys(networks) if ":" in network]
+    factories = _factories([own or {}, *(fields for _, fields in named)])
     return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), arms, factories, file=file)
+
+
+def _baseline(file: Path, fields: object) -> dict[str, Any] | None:
+    """The fields of a baseline of the user's own; None where the protocol's is to be compared with."""
+    if not isinstance(fields, dict | None):
+        raise UserError(f"{file}: baseline must be a mapping such as {{factory: my_net:make}}, got {_kind(fields)}")
+    return fields
+
+
+def _own(file: Path, baseline: Arm, fields: Mapping[str, Any] | None) -> Arm:
+    """The baseline with a file's own fields."""
+    if fields is None:
+        return baseline
+    if isinstance(baseline.spec, ModuleSpec):
+        raise UserError(f"{file} has a baseline of its own; leave --baseline away")
+    name = fields.get("name", "baseline")
+    if not isinstance(name, str):
+        raise UserError(f"{file}: baseline: a name must be text, got {name!r}; put it into quotes")
+    given = {field: value for field, value in fields.items() if field != "name"}
+    with _said_of(file):
+        try:
+            return arm_with(baseline, name, {}, given).as_baseline()
+        except ValidationError as error:
+            raise UserError(f"baseline: {one_sentence(error)}") from error
+
+
+def _factories(arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whose code is called, as MODULE:FUNCTION; libraries' models are no code of the user's."""
+    named = [network for fields in arms if isinstance(network := fields.get("factory"), str)]
+    return [network for network in dict.fromkeys(named) if ":" in network and not LIBRARY.match(network)]
 
 
 def _list(file: Path, arms: object) -> list[Any]:
@@ -268,11 +305,17 @@ def _levels(file: Path, section: str, factors: object) -> dict[str, list[Any]]:
     if not isinstance(factors, dict):
         raise UserError(f"{file}: {section} must map fields to lists of levels, got {_kind(factors)}")
     for field, levels in factors.items():
-        with _said_of(file):
-            check_field(field, FIELDS)
+        _check_of_recipe(file, field)
         if not isinstance(levels, list) or not levels:
             raise UserError(f"{file}: {section}.{field} must be a list of levels, got {shortened(levels)}")
     return factors
+
+
+def _check_of_recipe(file: Path, field: str) -> None:
+    """Fields of the network are known when there is a baseline."""
+    if field.startswith("recipe."):
+        with _said_of(file):
+            check_field(field, FIELDS)
 
 
 def _name(fields: Mapping[str, Any]) -> str:
@@ -296,9 +339,9 @@ def _arm(file: Path, baseline: Arm, name: str, fields: Mapping[str, Any]) -> Arm
 # -- YAML: a screening design
 
 
-def _screening_grid(file: Path, content: Mapping[str, Any]) -> OwnGrid:
+def _screening_grid(file: Path, content: Mapping[str, Any], own: Mapping[str, Any] | None) -> OwnGrid:
     """The grid of a file with `factors`."""
-    others = [section for section in content if section not in ("question", "design", "factors")]
+    others = [section for section in content if section not in ("question", "baseline", "design", "factors")]
     if others:
         raise UserError(f"{file}: {others[0]} does not go with factors; put it into a grid of its own")
     if content.get("design") != DESIGN:
@@ -311,9 +354,10 @@ def _screening_grid(file: Path, content: Mapping[str, Any]) -> OwnGrid:
 
     def layout(baseline: Arm) -> Layout:
         with _said_of(file):
-            return screened(baseline, factors)
+            return screened(_own(file, baseline, own), factors)
 
-    return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), layout)
+    factories = _factories([own or {}])
+    return OwnGrid(_question(f"The grid of {file.name}", content.get("question")), layout, factories, file=file)
 
 
 def _factor(file: Path, name: str, levels: object) -> TwoLevelFactor:
@@ -323,8 +367,7 @@ def _factor(file: Path, name: str, levels: object) -> TwoLevelFactor:
     where = f"{file}: factors.{name}"
     by_level: dict[Level, Mapping[str, Any]]
     if isinstance(levels, list):
-        with _said_of(file):
-            check_field(name, FIELDS)
+        _check_of_recipe(file, name)
         by_level = {level_of(level): {name: level} for level in levels}
         short = name.rpartition(".")[2].replace("_", " ")
     elif isinstance(levels, dict) and all(isinstance(fields, dict | None) for fields in levels.values()):
@@ -336,6 +379,5 @@ def _factor(file: Path, name: str, levels: object) -> TwoLevelFactor:
         raise UserError(f"{where}: a screening design takes factors of two different levels, got {shortened(levels)}")
     for fields in by_level.values():
         for field in fields:
-            with _said_of(file):
-                check_field(field, FIELDS)
+            _check_of_recipe(file, field)
     return TwoLevelFactor(short, by_level)

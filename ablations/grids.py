@@ -9,10 +9,12 @@ from typing import Any
 
 from ablations.arm import Arm, alike
 from ablations.fields import arm_with
+from ablations.parts import field_of, fields_of, switches
 from ablations.screens import Layout, TwoLevelFactor, is_as, screened
 from ablations.transfer import transfer_of
 from cnnkit.errors import UserError
 from cnnkit.recipe import NO_AUGMENTATION, Augmentation
+from cnnkit.spec import ModuleSpec
 
 Grid = Callable[[Arm], list[Arm] | Layout]
 
@@ -96,7 +98,9 @@ def batch_norm(baseline: Arm) -> list[Arm]:
     `learning_rate`, or choose the rate for each arm with --tune.
     """
     return [
-        baseline.variant("batch norm" if on else "no batch norm", {"batch norm": on}, batch_norm=on)
+        baseline.variant(
+            "batch norm" if on else "no batch norm", {"batch norm": on}, **fields_of(baseline, batch_norm=on)
+        )
         for on in (True, False)
     ]
 
@@ -107,7 +111,10 @@ def dropout(baseline: Arm) -> list[Arm]:
     What else moves: nothing; parameters and multiply-adds stay.
     How to read it: dropout pays late, when a network overfits; after few epochs expect it to cost accuracy.
     """
-    return [baseline.variant(f"dropout {p:g}", {"dropout": p}, dropout=p) for p in (0.0, 0.25, 0.5, 0.75)]
+    return [
+        baseline.variant(f"dropout {p:g}", {"dropout": p}, **fields_of(baseline, dropout=p))
+        for p in (0.0, 0.25, 0.5, 0.75)
+    ]
 
 
 def residual(baseline: Arm) -> list[Arm]:
@@ -195,11 +202,10 @@ def batch_norm_dropout(baseline: Arm) -> list[Arm]:
         baseline.variant(
             f"{'batch norm' if norm else 'no batch norm'}, dropout {p:g}",
             {"batch norm": norm, "dropout": p},
-            batch_norm=norm,
-            dropout=p,
+            **fields_of(baseline, batch_norm=norm, dropout=p),
         )
         for norm in (True, False)
-        for p in (baseline.convnet.dropout or 0.5, 0.0)
+        for p in (baseline.value(field_of(baseline, "dropout")) or 0.5, 0.0)
     ]
 
 
@@ -215,30 +221,34 @@ def regularisation(baseline: Arm) -> list[Arm]:
             " + ".join(name for name, used in (("batch norm", norm), ("dropout", p), ("weight decay", wd)) if used)
             or "none",
             {"batch norm": norm, "dropout": p, "weight decay": wd},
-            batch_norm=norm,
-            dropout=p,
             recipe={"weight_decay": wd},
+            **fields_of(baseline, batch_norm=norm, dropout=p),
         )
         for norm in (True, False)
-        for p in (baseline.convnet.dropout or 0.5, 0.0)
+        for p in (baseline.value(field_of(baseline, "dropout")) or 0.5, 0.0)
         for wd in (decay, 0.0)
     ]
 
 
 def parts_of(baseline: Arm) -> tuple[list[TwoLevelFactor], list[str]]:
     """What can be taken from the baseline, with the fields that do it; and a sentence on each part that it does not have."""
-    widths = baseline.convnet.widths
-    parts = [
-        TwoLevelFactor(name, {True: {}, False: without}, short)
-        for name, short, without in (
+    named: list[tuple[str, str, dict[str, Any]]]
+    of_recipe: list[tuple[str, str, dict[str, Any]]] = [
+        ("weight decay", "decay", {"recipe.weight_decay": 0.0}),
+        ("augmentation", "augment", {"recipe.augmentation": NO_AUGMENTATION.model_dump()}),
+    ]
+    if isinstance(baseline.spec, ModuleSpec):
+        named = [*((name, name, without) for name, without in switches(baseline).items()), *of_recipe]
+    else:
+        widths = baseline.convnet.widths
+        named = [
             ("batch norm", "norm", {"batch_norm": False}),
             ("dropout", "dropout", {"dropout": 0.0}),
-            ("weight decay", "decay", {"recipe.weight_decay": 0.0}),
-            ("augmentation", "augment", {"recipe.augmentation": NO_AUGMENTATION.model_dump()}),
+            *of_recipe,
             ("hidden layer", "hidden", {"hidden_width": 0}),
             ("last block", "block", {"widths": widths[:-1] or widths}),
-        )
-    ]
+        ]
+    parts = [TwoLevelFactor(name, {True: {}, False: without}, short) for name, short, without in named]
     there = [part for part in parts if not is_as(baseline, part.levels[False])]
     missing = [part.name for part in parts if part not in there]
     lacks = {"last block": "no block but one"}
@@ -277,6 +287,8 @@ def screen(baseline: Arm) -> Layout:
     """
     parts, notes = parts_of(baseline)
     pooled = TwoLevelFactor("pooled head", {False: {}, True: {"head": "pool"}}, "pooled")
+    if isinstance(baseline.spec, ModuleSpec):
+        return screened(baseline, parts, notes)
     if is_as(baseline, pooled.levels[True]):
         notes.append("The baseline has a pooled head already, so that is not among the parts.")
     else:

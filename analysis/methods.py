@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from ablations.text import quoted
 from ablations.units import counted, duration
 from analysis.outcomes import Outcomes, StudiedArm, in_words
 from analysis.sequential import UNLIKELY
@@ -157,9 +156,12 @@ def _training(outcomes: Outcomes) -> str:
     baseline = outcomes.baseline
     if not baseline.spec or not baseline.recipe:
         return ""
+    of_other_code = any(arm.spec.get("factory") != baseline.spec.get("factory") for arm in outcomes.arms)
+    others = f"{counted(len(outcomes.arms) - 1, 'further arm' if of_other_code else 'variant')}"
     return (
-        f"The baseline ({_network(baseline.spec)}) and {counted(len(outcomes.arms) - 1, 'variant')} of it were trained "
-        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}, unless the variant changes it. {_frozen(outcomes.arms)}"
+        f"The baseline ({_network(baseline.spec)}) and {others}{'' if of_other_code else ' of it'} were trained "
+        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}, unless the {'arm' if of_other_code else 'variant'} changes it. "
+        f"{_frozen(outcomes.arms)}"
         f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
     )
 
@@ -185,7 +187,8 @@ def _beginning(arms: Sequence[StudiedArm]) -> str:
 def _start(arm: StudiedArm) -> str:
     """What weights an arm starts from; empty: random ones, ?: not known."""
     if arm.start:
-        return f"the weights {arm.start}"
+        normalised = arm.spec.get("normalisation")
+        return f"the weights {arm.start}{', images normalised as they want it' if normalised else ''}"
     if any((arm.spec.get("arguments") or {}).get(name) for name in PRETRAINED):
         return "pretrained weights"
     factory = str(arm.spec.get("factory", ""))
@@ -193,7 +196,7 @@ def _start(arm: StudiedArm) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    *others, last = map(quoted, names)
+    *others, last = (f"“{name}”" for name in names)
     return f"{', '.join(others)} and {last}" if others else last
 
 

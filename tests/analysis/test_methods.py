@@ -68,9 +68,9 @@ def test_the_paragraph_speaks_of_the_intervals_and_tests_that_the_verdicts_rest_
     [
         (
             {"pretrained": True},
-            "were trained (2 blocks from pretrained weights; 3 blocks, 4 blocks, 5 blocks and 6 blocks ",
+            "were trained (“2 blocks” from pretrained weights; “3 blocks”, “4 blocks”, “5 blocks” and “6 blocks” ",
         ),
-        ({"weights": "DEFAULT"}, "6 blocks from scratch) for 2 epochs"),
+        ({"weights": "DEFAULT"}, "“6 blocks” from scratch) for 2 epochs"),
         ({"pretrained": False}, "were trained for 2 epochs"),  # what its own code loads is not known
     ],
 )
@@ -102,3 +102,34 @@ def test_a_short_study_took_seconds_and_not_0_hours():
     assert "took 45 s of training and evaluation in all, 0.0031 GPU-hours" in text
     on_gpu = replace(outcomes, cells=outcomes.cells.assign(seconds=36_000.0, gpu_share=0.5))
     assert "took 150 h 0 min of training and evaluation in all, 75 GPU-hours" in paragraph(on_gpu, margin=0.01)
+
+
+def test_the_paragraph_says_from_which_weights_arms_started_and_what_was_frozen():
+    outcomes = stored()
+    own = {"factory": "resnet18", "image_size": 64, "normalisation": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    changed = {
+        "2 blocks": {"spec": own, "start": "lite0.safetensors, its last layer of 1,000 classes made anew"},
+        "3 blocks": {"spec": {"factory": "resnet18", "image_size": 64}},
+    }
+    arms = tuple(replace(arm, **changed.get(arm.name, {})) for arm in outcomes.arms)
+    frozen = replace(arms[0], recipe={**arms[0].recipe, "freeze": "backbone", "head_learning_rate": 0.001})
+    text = paragraph(replace(outcomes, arms=(frozen, *arms[1:])), margin=0.01)
+    assert (
+        "“2 blocks” from the weights lite0.safetensors, its last layer of 1,000 classes made anew, images normalised"
+        in text
+    )
+    assert "“3 blocks”, “4 blocks”, “5 blocks” and “6 blocks” from scratch" in text
+    assert "Of “2 blocks” the last layer alone was trained; all before it was frozen in evaluation mode" in text
+    assert "trained from scratch" not in text
+    assert "4 further arms were trained" in text
+
+
+def test_initial_weights_that_are_drawn_by_name_are_said_to_be_paired():
+    outcomes = stored()
+    own = {"factory": "my_net:make", "image_size": 64}
+    for initialise, words in (
+        ("as_coded", "arms share a seed's data order and augmentation"),
+        ("by_name", "drawn again by each"),
+    ):
+        arms = tuple(replace(arm, spec={**own, "initialise": initialise}) for arm in outcomes.arms)
+        assert words in paragraph(replace(outcomes, arms=arms), margin=0.01)
