@@ -355,6 +355,7 @@ def run_study(
     *,
     data: str | Path | Data = "auto",
     options: DataOptions = AS_THEY_ARE,
+    groups: Mapping[str, Sequence[str]] | None = None,
     results: str | Path = "results",
     settings: Settings | None = None,
     measures: Measures | None = None,
@@ -367,7 +368,9 @@ def run_study(
     Raises: UserError: what is wrong, in one sentence.
     """
     out = Console(highlight=False, force_jupyter=False)
-    prepared = prepare_study(grid, protocol, data=data, options=options, results=results, settings=settings, out=out)
+    prepared = prepare_study(
+        grid, protocol, data=data, options=options, groups=groups, results=results, settings=settings, out=out
+    )
     outcome = prepared.run(out)
     if measures is not None and not outcome.interrupted:
         prepared.measure(outcome, measures, out)

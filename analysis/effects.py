@@ -15,6 +15,7 @@ from analysis.looks import course as course_of
 from analysis.outcomes import Outcomes
 from analysis.statistics import SIGNIFICANT, PairedEffect, holm, holm_levels, paired_effect, paying_for_looks
 from analysis.verdicts import MARGIN, verdict
+from cnnkit.description import UNEVEN
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
 """For each arm and seed, which test images its network gets right, as `Outcomes.correct`."""
@@ -27,8 +28,8 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     tuned_by_seed (what they chose, empty where they did not), protocol, seeds (finished, with answers that can be used),
     parameters, parameters_ratio (to the baseline), head_share, multiply_adds, multiply_adds_ratio, receptive_field (original
     pixels), validation_mean, validation_sd, test_mean, test_sd, balanced_mean,
-    balanced_sd (mean recall of the classes that have test images; missing where all have equally many, and it is the accuracy),
-    delta, low, high (paired difference to the baseline with its 95 %
+    balanced_sd (mean recall of the classes that have test images; missing where all have about equally many, and it is about
+    the accuracy), delta, low, high (paired difference to the baseline with its 95 %
     interval for new seeds and new test images; 0 to 1), p_value, adjusted_p (Holm, and as often as the study was looked
     at), adjusted_equivalence_p (the same of two one-sided tests of the margin), shown_low, shown_high, shown_level (the
     interval of the test behind the verdict, which is the one that people see), p_better, paired_seeds, verdict, remark (on
@@ -312,7 +313,7 @@ def _balanced(outcomes: Outcomes, arm: str) -> dict[str, float]:
     supports = np.bincount(outcomes.labels)
     supports = supports[supports > 0]
     seeds = outcomes.correct[arm]
-    if not seeds or not len(supports) or supports.min() == supports.max():
+    if not seeds or not len(supports) or supports.max() <= UNEVEN * supports.min():
         return {"balanced_mean": math.nan, "balanced_sd": math.nan}
     weights = 1 / (np.bincount(outcomes.labels)[outcomes.labels] * len(supports))
     values = [float(correct @ weights) for correct in seeds.values()]

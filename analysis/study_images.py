@@ -1,13 +1,15 @@
 """The test images of a study, from the data set that it was trained on: results do not hold them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ablations.record import Command
 from analysis.outcomes import Outcomes
 from analysis.thumbnails import TestImages
-from cnnkit.data import load
+from cnnkit.data import is_function, load
 from cnnkit.errors import UserError
 from cnnkit.images import Data
+from cnnkit.search_paths import add_search_paths
 
 
 def find_images(outcomes: Outcomes, folder: str | None = None) -> TestImages | str:
@@ -19,6 +21,8 @@ def find_images(outcomes: Outcomes, folder: str | None = None) -> TestImages | s
     about = outcomes.study
     if about.data is None or about.split is None:
         return "the study does not say which data it was trained on"
+    if folder:  # which may be a function's name
+        add_search_paths([str(Path.cwd())])
     usual = "sample" if about.data.source == "sample" else "auto"
     for path in [folder] if folder else dict.fromkeys([*_named(about.commands), usual]):
         try:
@@ -52,4 +56,4 @@ def _named(commands: Sequence[Command]) -> list[str]:
                 named.append(command.arguments[place + 1])
             elif argument.startswith("--data="):
                 named.append(argument.removeprefix("--data="))
-    return named
+    return [data for data in named if not is_function(data)]  # which reading a study never calls

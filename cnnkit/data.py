@@ -17,7 +17,7 @@ from cnnkit.readers import cifar10, cifar100, folders, functions, idx, parquet, 
 from cnnkit.readers.cifar10 import SAMPLE, write_sample
 from cnnkit.readers.found import Found, Place, Progress, silent
 
-__all__ = ["CLASSES", "SAMPLE", "Data", "ImageSet", "find", "is_documented", "load", "write_sample"]
+__all__ = ["CLASSES", "SAMPLE", "Data", "ImageSet", "find", "is_documented", "is_function", "load", "write_sample"]
 
 CLASSES = CIFAR10_CLASSES
 DOWNLOAD_HOST = "www.cs.toronto.edu"
@@ -67,7 +67,7 @@ def find(
         return _found(Place(SAMPLE, options, image_size))
     if str(data) != "auto":
         place = Place(Path(data), options, image_size)
-        if FUNCTION.fullmatch(str(data)) and not Path(data).exists():
+        if is_function(data):
             if str(data).startswith(torchvision_names.PREFIX):
                 return torchvision_names.find(str(data), place, download=download)
             return functions.find(str(data), place)
@@ -79,10 +79,17 @@ def find(
     return _found(Place(cache if download and _download(cache) else SAMPLE, options, image_size))
 
 
+def is_function(data: str | Path) -> bool:
+    """Whether `data`, as for `find`, names a function, or a data set of torchvision's, and no folder."""
+    return FUNCTION.fullmatch(str(data)) is not None and not Path(data).exists()
+
+
 def is_documented(data: str | Path) -> bool:
     """Whether `data`, as for `find`, is the documented study's data set. True of what cannot be read, which is said later."""
     if str(data) in ("auto", "sample"):
         return True
+    if is_function(data):
+        return str(data) == f"{torchvision_names.PREFIX}CIFAR10"
     try:
         return find(data).about.is_documented
     except UserError:

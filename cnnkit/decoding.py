@@ -4,15 +4,21 @@ A process of its own for each core where there are many pictures, threads where 
 bundles and written where they belong in the file, so that nothing but their hashes comes back.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
+import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from queue import SimpleQueue
+from subprocess import PIPE, Popen
+from typing import IO, Literal, Self
 
 import numpy as np
 
@@ -109,42 +115,92 @@ def _on_all_cores(bundles: Iterator[Bundle], canvas: Canvas) -> Iterator[_Result
     from joblib import cpu_count
 
     cores = cpu_count()
-    pool = _pool(cores, many=canvas.count >= WORTH_PROCESSES)
-    try:
+    with contextlib.ExitStack() as stack:
+        decode_one: Callable[[Bundle], _Result] = partial(_decoded, canvas=canvas)
+        if canvas.count >= WORTH_PROCESSES and cores > 1:
+            workers = [stack.enter_context(_Worker(canvas)) for _ in range(cores)]
+            decode_one = partial(_by_an_idle_one, _queue(workers))
+        # Left before the workers are, which end what a thread waits for.
+        pool = ThreadPoolExecutor(cores)
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         running: set[Future[_Result]] = set()
         while True:
-            # A few more than can run wait at the workers' door, so that no more of the pictures than needed lie in memory.
+            # A few more than can run wait, so that no more of the pictures than needed lie in memory.
             for bundle in itertools.islice(bundles, 3 * cores - len(running)):
-                running.add(pool.submit(_decoded, bundle, canvas))
+                running.add(pool.submit(decode_one, bundle))
             if not running:
                 return
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield future.result()
-    except BrokenExecutor as error:
-        raise UserError(
-            "a process that decoded pictures was ended, for lack of memory perhaps; start the command again"
-        ) from error
+
+
+class _Worker:
+    """A process that decodes bundles. It ends when its input does, and so with the process that started it, however that ends."""
+
+    START = "import sys; sys.path[:] = {path!r}; from cnnkit.decoding import work; work()"
+
+    def __init__(self, canvas: Canvas) -> None:
+        # Not by `multiprocessing`, which would run the program that it is started from once more.
+        start = self.START.format(path=sys.path)
+        self.process = Popen([sys.executable, "-I", "-c", start], stdin=PIPE, stdout=PIPE)
+        pickle.dump(canvas, self._input)
+
+    @property
+    def _input(self) -> IO[bytes]:
+        assert self.process.stdin is not None
+        return self.process.stdin
+
+    def __call__(self, bundle: Bundle) -> _Result:
+        """Raises: UserError: the process was ended."""
+        assert self.process.stdout is not None
+        try:
+            pickle.dump(bundle, self._input)
+            self._input.flush()
+            result: _Result = pickle.load(self.process.stdout)
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            raise UserError(
+                "a process that decoded pictures was ended, for lack of memory perhaps; start the command again"
+            ) from error
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # what was not sent yet cannot be
+                assert stream is not None
+                stream.close()
+
+
+def _queue(workers: Sequence[_Worker]) -> "SimpleQueue[_Worker]":
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+    return idle
+
+
+def _by_an_idle_one(idle: "SimpleQueue[_Worker]", bundle: Bundle) -> _Result:
+    worker = idle.get()
+    try:
+        return worker(bundle)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        idle.put(worker)
 
 
-def _pool(cores: int, *, many: bool) -> Executor:
-    if not many or cores == 1:
-        return ThreadPoolExecutor(cores)
-    # loky's processes import what they need and not the program that they are started from, as Python's own would.
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    class Pool(ProcessPoolExecutor):
-        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-            super().shutdown(wait=wait, kill_workers=True)
-
-    return Pool(cores, initializer=_ignore_interrupts)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; the one that started these ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def work() -> None:
+    """A worker's life: a canvas, then bundles until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal, and is for the first one
+    answers, requests = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
+    os.dup2(2, 1)  # whatever a library prints
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        canvas = pickle.load(requests)
+        while True:
+            pickle.dump(_decoded(pickle.load(requests), canvas), answers)
+            answers.flush()
 
 
 def _bundles(pictures: Iterable[Sequence[Encoded]]) -> Iterator[Bundle]:

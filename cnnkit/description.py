@@ -6,6 +6,8 @@ from pydantic import PositiveInt
 
 from cnnkit.spec import Normalisation, Spec, Stored
 
+UNEVEN = 1.5
+"""How many times as many images the largest class has as the smallest, from which on classes are called uneven."""
 MOST_NAMED = 5
 """Class names in a sentence."""
 

@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.description import CIFAR10, DataDescription
+from cnnkit.description import CIFAR10, UNEVEN, DataDescription
 from cnnkit.errors import UserError
 
 DIGEST_BYTES = 16
-UNEVEN = 1.5
-"""How many times as many training images the largest class has as the smallest, from which on it is said."""
 
 
 @dataclass(frozen=True)

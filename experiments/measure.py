@@ -33,6 +33,7 @@ from analysis.reliance import IMAGES
 from analysis.stimuli import read_stimuli
 from cnnkit.data import load
 from cnnkit.errors import UserError
+from cnnkit.search_paths import add_search_paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     if args.list:
         describe(store, study, out)
         return 0
+    add_search_paths([str(Path.cwd())])
     data = load(args.data, options=study.data.options)
     if data.fingerprint != study.data.fingerprint:
         raise UserError(

@@ -104,8 +104,9 @@ def data_of(
 
 
 def _folder(about: DataDescription, options: DataOptions, path: Path) -> Path:
-    asked = [VERSION, os.fsencode(path.resolve()).hex(), about.image_size, about.channels, list(about.classes)]
-    text = json.dumps([*asked, options.model_dump(mode="json")])
+    # The size is that of `about`, whether it was asked for or follows from the network, so that both find the same.
+    others = options.model_copy(update={"size": about.image_size}).model_dump(mode="json")
+    text = json.dumps([VERSION, os.fsencode(path.resolve()).hex(), about.channels, list(about.classes), others])
     return user_cache_path("ablations") / "pictures" / hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 

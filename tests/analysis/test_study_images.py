@@ -36,6 +36,17 @@ def test_they_are_found_where_the_studys_command_found_them(outcomes, tmp_path, 
     assert isinstance(find_images(replace(outcomes, study=replace(about, data=own, commands=(command,)))), TestImages)
 
 
+def test_reading_a_study_calls_no_function_that_its_commands_name(outcomes, tmp_path, monkeypatch):
+    (tmp_path / "malicious_data.py").write_text("open('executed', 'w').close()\ndef make(): pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    about = outcomes.study
+    command = Command(time="2026-01-01", arguments=["--data", "malicious_data:make"], seeds=3, finished_before=0)
+    other = about.data.model_copy(update={"fingerprint": "0" * 16})
+    assert "was not found" in find_images(replace(outcomes, study=replace(about, data=other, commands=(command,))))
+    assert not (tmp_path / "executed").exists()
+
+
 def test_other_data_are_not_taken_for_the_studys(outcomes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     about = outcomes.study

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +190,15 @@ def test_duplicates_across_parts_are_said_and_left_out_on_demand(some, tmp_path)
     assert clean.fingerprint != data.fingerprint
 
 
+def test_whoever_reads_the_images_of_a_study_again_decodes_nothing(some, tmp_path):
+    write(tmp_path, some, kind="jpg", size=(120, 90))
+    data = load(tmp_path, image_size=64)
+    told = []
+    again = load(tmp_path, options=data.about.options, progress=lambda done, total: told.append(done))
+    assert again.fingerprint == data.fingerprint
+    assert told == []
+
+
 def test_uneven_classes_are_said(some, tmp_path):
     write(tmp_path, [some[0], some[1][:10], some[2][:20]])
     assert "classes of 8 to 24 training images" in load(tmp_path).describe()
@@ -215,6 +226,42 @@ def test_two_processes_at_once_decode_once_and_agree(some, tmp_path, monkeypatch
     folders = [one for one in (tmp_path / "cache/ablations/pictures").iterdir() if one.is_dir()]
     assert len(folders) == 1
     assert "unfinished" not in folders[0].name
+
+
+INTERRUPTED = """
+import sys
+import cnnkit.decoding
+from ablations.interruption import interrupts_end_quietly
+cnnkit.decoding.WORTH_PROCESSES = 1
+interrupts_end_quietly()
+import ablations.running
+from cnnkit.data import load
+load(sys.argv[1], progress=lambda done, total: print(done, flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_pictures_are_decoded_ends_all_processes_and_leaves_nothing(some, tmp_path, monkeypatch, number):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for copy in range(20):
+        write(tmp_path / "d", some, kind="jpg", size=(600, 450), start=copy * 30)
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, tmp_path / "d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    process.stdout.readline()
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted; the same command goes on where it stopped"
+    assert [one for one in (tmp_path / "cache/ablations/pictures").iterdir() if one.is_dir()] == []
+    for _ in range(100):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("a process is left")
 
 
 def test_decoding_that_fails_leaves_nothing_half_written(some, tmp_path, monkeypatch):
