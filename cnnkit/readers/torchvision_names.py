@@ -122,12 +122,12 @@ def _downloaded(
         raise UserError(
             f"--data {PREFIX}{name}: nothing arrives from the network; download it elsewhere and give its folder"
         )
-    if isinstance(answer[0], OSError):
+    if isinstance(answer[0], ValueError):  # it has no such part
+        raise answer[0]
+    if isinstance(answer[0], BaseException):
         raise UserError(
             f"--data {PREFIX}{name} could not be downloaded ({brief(answer[0])}); is there a network?"
         ) from answer[0]
-    if isinstance(answer[0], BaseException):
-        raise answer[0]
     return answer[0]
 
 

@@ -74,6 +74,23 @@ def test_jitter_is_torchvisions(images, name, adjust, factor):
     torch.testing.assert_close(result, adjust(images, factor), atol=2e-4, rtol=0)
 
 
+@pytest.mark.parametrize("factor", [0.8, 1.1])
+@pytest.mark.parametrize(
+    ("name", "adjust"), [("brightness", reference.adjust_brightness), ("contrast", reference.adjust_contrast)]
+)
+def test_jitter_of_grey_images_is_torchvisions(images, name, adjust, factor):
+    grey = images.mean(1, keepdim=True)
+    u = uniforms(8, **{name: ((factor - 1) / 0.2 + 1) / 2})
+    expected = torch.stack([adjust(image, factor) for image in grey])
+    torch.testing.assert_close(augment(grey, u, NO_AUGMENTATION.vary(**{name: 0.2})), expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_saturation_is_of_colour_alone(images, channels):
+    others = images[:, :1].expand(-1, channels, -1, -1).contiguous()
+    assert torch.equal(augment(others, draw(8, generator(0, "x")), NO_AUGMENTATION.vary(saturation=1)), others)
+
+
 def test_parameters_differ_between_images_and_agree_between_runs():
     a, b = (draw(100, generator(3, "augmentation", 1)) for _ in range(2))
     assert torch.equal(a, b)

@@ -14,6 +14,7 @@ import pytest
 
 from cnnkit import data as data_module
 from cnnkit.data import CLASSES, Data, ImageSet, load
+from cnnkit.description import CIFAR10_NORMALISATION, DataOptions
 from cnnkit.errors import UserError
 from cnnkit.readers import cifar10
 
@@ -281,6 +282,38 @@ def test_images_that_are_in_two_parts_are_counted_in_the_description(small, tmp_
     )
     assert data.describe().endswith(f"; WARNING: {data.warning}")
     assert data.description.text == data.describe(), "what the manifest and the page show"
+
+
+def test_duplicates_of_cifar10_are_left_out_on_demand_which_is_another_data_set(small, tmp_path):
+    train, test = small
+    write_parquet(tmp_path / "d", train, ImageSet(np.concatenate([test.images, train.images[::3]]),
+                                                  np.concatenate([test.labels, train.labels[::3]])))  # fmt: skip
+    plain, clean = load(tmp_path / "d"), load(tmp_path / "d", options=DataOptions(drop_duplicates=True))
+    assert plain.warning
+    assert clean.warning == ""
+    assert len(clean.test) == len(plain.test)
+    assert len(clean.train) + len(clean.validation) == len(plain.train) + len(plain.validation) - sum(
+        plain.test.count_in(ImageSet(part.images[i : i + 1], part.labels[i : i + 1]))
+        for part in (plain.train, plain.validation)
+        for i in range(len(part))
+    )
+    assert clean.fingerprint != plain.fingerprint
+
+
+def test_cifar10_is_stored_at_another_size_or_grey_on_demand(sample):
+    other = load("sample", options=DataOptions(size=16, channels=1))
+    assert other.train.images.shape == (4_000, 1, 16, 16)
+    assert np.array_equal(other.test.labels, sample.test.labels), "the same images in the same order"
+    assert other.fingerprint != sample.fingerprint
+    assert len(other.about.normalisation.mean) == 1
+
+
+def test_cifar10_is_what_it_was():
+    """Its fingerprint and its normalisation are part of every key and of every trained number."""
+    data = load("sample")
+    assert data.fingerprint == "ee7207581883be22"
+    assert data.about.normalisation == CIFAR10_NORMALISATION
+    assert data.about.options == DataOptions()
 
 
 def test_only_the_images_that_are_used_are_warned_of(small, tmp_path):

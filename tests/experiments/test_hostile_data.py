@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ablations import cli
+from ablations.protocols import PROTOCOLS
 from ablations.text import printable
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "run_ablation.py"
@@ -254,6 +255,43 @@ def test_any_folder_is_described_or_refused(main, tmp_path_factory, monkeypatch,
         code, error = ended(main, ["--grid", "dropout", "--protocol", "smoke", "--data", "d", "--dry-run"])
         assert code in (0, 2), error
         assert code == 0 or len(error.strip().splitlines()) == 1, error
+
+
+def test_on_other_data_than_the_documented_the_default_needs_no_gpu_hours(main, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "d", pictures("abc"))
+    monkeypatch.setitem(main.__globals__, "gpu_is_visible", lambda: True)
+    for data, words in (
+        ("d", "quick (these are not the documented data): 64 pixels"), ("sample", "documented (a GPU is visible): 224 pixels"),
+    ):  # fmt: skip
+        assert main(["--grid", "dropout", "--data", data, "--dry-run"]) == 0
+        assert words in capsys.readouterr().out
+    assert main(["--grid", "dropout", "--data", "d", "--protocol", "documented", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "the documented recipe on d (as asked)" in out
+    assert "3 classes" in out
+
+
+def test_the_network_follows_the_data_unless_it_is_told_otherwise(tmp_path, monkeypatch):
+    from ablations import Settings, prepare_study
+
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "d", pictures("abc"))
+    settings = Settings(dry_run=True)
+    plan = prepare_study("dropout", "smoke", data="d", settings=settings).plan()
+    assert {(arm.spec.num_classes, arm.spec.in_channels) for arm in plan.arms} == {(3, 3)}
+    assert plan.study.protocol_changes == {}
+    assert plan.study.name == "dropout-smoke"
+    assert plan.study.data.image_size == 8
+    assert plan.study.arms[0].costs.receptive_field_original == plan.study.arms[0].costs.receptive_field * 8 / 64
+    grey = prepare_study(
+        "dropout", PROTOCOLS["smoke"].changed(spec={"in_channels": 1}), data="d", settings=settings
+    ).plan()
+    assert grey.data.train.images.shape[1] == 1
+    groups = {"first": ["a", "b"]}
+    assert prepare_study("dropout", "smoke", data="d", groups=groups, settings=settings).plan().study.data.groups == {
+        "first": ("a", "b")
+    }
 
 
 @pytest.mark.parametrize(
