@@ -374,7 +374,7 @@ def pattern_shows_shape_bias(evidence: Evidence) -> Finding:
 
 def attends_to_the_object(evidence: Evidence) -> Finding:
     for study in evidence.baselines():
-        table = study.measures.attention
+        table = study.measures.baseline_attention
         if table.empty:
             continue
         own = table[table["is_baseline"]].set_index("measure")
@@ -685,7 +685,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "attention", "The network attends to the object.", "Grad-CAM Analysis",
-        "lift and specificity of Grad-CAM maps on the outlines of cue-conflict stimuli",
+        "lift and specificity of the Grad-CAM maps of its answers, on the outlines of cue-conflict stimuli",
         "supported if specificity lies above 0 and lift above that of a blob in the middle and of the image's edges (95 %); not "
         "supported if specificity does not, or lift lies below one of those; else inconclusive",
         attends_to_the_object, "attention", MEASURE,

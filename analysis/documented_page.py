@@ -29,8 +29,8 @@ from analysis.shape_bias import published
 from analysis.statistics import SIGNIFICANT, PairedEffect
 
 NOT_MEASURED = "Not measured. Command: `{command}`"
-MEASURED = ("shape_bias", "attention", "reliance")
-"""Tables of measures, as `analysis.study_measures.StudyMeasures` has them."""
+MEASURED = {"shape_bias": "shape_bias", "attention": "baseline_attention", "reliance": "reliance"}
+"""Tables of measures, and which of `analysis.study_measures.StudyMeasures` they are."""
 DOCUMENTED_RUN = "python experiments/reproduce_baseline.py --data PATH_TO_CIFAR10 --precision bf16"
 COLLECT = (
     "python experiments/claims.py RESULTS --data PATH_TO_CIFAR10 --out docs/results/documented "
@@ -60,8 +60,8 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
             "confusion": own.confusion.rename_axis("class").reset_index(),
         }  # fmt: skip
     found["curves"] = curves(evidence)
-    for name in MEASURED:
-        found[name] = _first(evidence, name)
+    for name, source in MEASURED.items():
+        found[name] = _first(evidence, source)
     found["shape_bias_by_category"] = _by_category(evidence)
     found["undocumented"] = undocumented(evidence)
     found["arithmetic"] = arithmetic(evidence)

@@ -121,6 +121,15 @@ class StudyMeasures:
             return pd.DataFrame()
         return attention_table(measured.maps(found.found), self.outlined, baseline=self.outcomes.baseline.name)
 
+    @cached_property
+    def baseline_attention(self) -> pd.DataFrame:
+        """As `attention`, of the baseline alone: at the resolution of its own maps, where other arms' may be coarser."""
+        found = self._of_baseline("attention")
+        if found is None:
+            return pd.DataFrame()
+        baseline = self.outcomes.baseline.name
+        return attention_table(measured.maps({baseline: found.found[baseline]}), self.outlined, baseline=baseline)
+
     def _of_baseline(self, measure: str) -> Measured | None:
         found = self.read(measure)
         return found if found is not None and found.found[self.outcomes.baseline.name] else None

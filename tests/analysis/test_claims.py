@@ -26,7 +26,6 @@ from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_t
 from analysis.reproduction import is_the_documented_network
 from analysis.shape_blind import answers, features, recall_table
 from analysis.statistics import holm
-from analysis.study_measures import StudyMeasures
 from analysis.study_tables import StudyTables
 from cnnkit.data import CLASSES
 from cnnkit.description import CIFAR10_GROUPS, cifar10
@@ -318,13 +317,9 @@ def test_it_learns_if_it_knows_more_of_new_images_than_it_keeps_of_shuffled_labe
     assert found("learning", shuffled(0.5, 0.5, spread=0.2))["verdict"] == "inconclusive"
 
 
-class Given(StudyMeasures):
-    """Measures as a case has them."""
-
-
 def measured(of: StudyTables, **tables: pd.DataFrame) -> StudyTables:
     of.__dict__["measures"] = type(
-        "Given", (), {name: tables.get(name, pd.DataFrame()) for name in ("shape_bias", "attention")}
+        "Given", (), {name: tables.get(name, pd.DataFrame()) for name in ("shape_bias", "baseline_attention")}
     )()
     return of
 
@@ -350,7 +345,7 @@ def looks(lift: float, specificity: float, *, blob: float = 0.16, half: float = 
          "high": value + half, "centre": blob if name == "lift" else 0.0, "edges": 0.1 if name == "lift" else 0.01}
         for name, value in (("lift", lift), ("specificity", specificity))
     ]  # fmt: skip
-    return measured(study({"baseline": FIVE}), attention=pd.DataFrame(rows))
+    return measured(study({"baseline": FIVE}), baseline_attention=pd.DataFrame(rows))
 
 
 def test_attention_to_the_object_has_to_beat_maps_that_know_no_network():

@@ -101,6 +101,13 @@ def test_the_page_of_a_measured_study_has_its_tables_figures_and_gallery_and_say
     assert len(text) < 5e6
 
 
+def test_the_baselines_attention_is_that_of_its_own_maps_though_another_arms_are_coarser(study):
+    among = study.measures.attention.query("is_baseline and measure == 'lift'").iloc[0]
+    alone = study.measures.baseline_attention.query("measure == 'lift'").iloc[0]
+    assert study.measures.baseline_attention["is_baseline"].all()
+    assert among["resolution"] < among["own_resolution"] == alone["resolution"] == alone["own_resolution"]
+
+
 def test_stimuli_are_shown_one_a_shape_with_what_the_network_answered_and_where_it_looked(study, trained):
     rows, columns = rows_and_columns(study.measures)
     assert [column.title for column in columns] == ["baseline", "3 blocks"]
