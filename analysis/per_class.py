@@ -46,6 +46,11 @@ from analysis.statistics import (
 Measure = Literal["recall", "precision", "f1"]
 MEASURES: tuple[Measure, ...] = ("recall", "precision", "f1")
 
+MOST_GROUPS_COMPARED = 5
+"""Each two of more groups are not compared: of CIFAR-100's twenty there would be 190 differences."""
+MANY_CLASSES = 100
+"""With more of them, confusions that no network makes are left out of the table."""
+
 Kind = Literal["class", "group", "difference"]
 
 RECALLS = ("arm", "is_baseline", "seed", "class", "recall")
@@ -71,7 +76,8 @@ class Row:
 
 
 def rows_of(outcomes: Outcomes) -> list[Row]:
-    """Each class, then each group, then how much more there is of the first of two groups than of the second.
+    """Each class, then each group, then how much more there is of the first of two groups than of the second, unless there are
+    many groups.
 
     Left out: classes with fewer than two test images, of which nothing can be said, and groups with such a class.
     """
@@ -82,10 +88,11 @@ def rows_of(outcomes: Outcomes) -> list[Row]:
         for name, members in outcomes.groups.items()
         if told.issuperset(members)
     ]
+    compared = combinations(groups, 2) if len(groups) <= MOST_GROUPS_COMPARED else ()
     return [
         *(Row("class", name, one) for name, one in zip(classes, np.eye(len(classes)), strict=True) if name in told),
         *groups,
-        *(Row("difference", f"{a.name} - {b.name}", a.weights - b.weights) for a, b in combinations(groups, 2)),
+        *(Row("difference", f"{a.name} - {b.name}", a.weights - b.weights) for a, b in compared),
     ]
 
 
@@ -246,7 +253,8 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
 
     With n classes there are n (n - 1) tests an arm, 90 with ten, and Holm's correction would find next to nothing with few
     seeds. So the table is there to explore: of the confusions with adjusted_p below 0.05, one in twenty is expected to be
-    wrong. That a confusion is not among them does not say that it has not changed.
+    wrong. That a confusion is not among them does not say that it has not changed. With more than 100 classes, the table has
+    the confusions that some network of the arm or the baseline makes.
     """
     rows = []
     for arm, seeds, predicted, baseline in _pairs(outcomes):
@@ -254,8 +262,11 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
             own = outcomes.labels == true_class
             clusters = None if outcomes.clusters is None else outcomes.clusters[own]
             arm_own, baseline_own = predicted[:, own], baseline[:, own]
+            made = set(np.unique(np.concatenate([arm_own, baseline_own])).tolist())
+            nothing = np.zeros_like(arm_own, dtype=bool)
+            not_made = _interval(paired_effect(nothing, nothing, clusters=clusters))
             for other_class, other_name in enumerate(outcomes.classes):
-                if other_class == true_class:
+                if other_class == true_class or (other_class not in made and len(outcomes.classes) > MANY_CLASSES):
                     continue
                 arm_taken, baseline_taken = arm_own == other_class, baseline_own == other_class
                 rows.append(
@@ -265,7 +276,11 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
                         "predicted_class": other_name,
                         "baseline_rate": baseline_taken.mean(),
                         "arm_rate": arm_taken.mean(),
-                        **_interval(paired_effect(arm_taken, baseline_taken, clusters=clusters)),
+                        **(
+                            _interval(paired_effect(arm_taken, baseline_taken, clusters=clusters))
+                            if other_class in made
+                            else not_made
+                        ),
                         "paired_seeds": len(seeds),
                     }
                 )

@@ -33,6 +33,11 @@ WORTH_PROCESSES = 3_000
 """Pictures from which on it takes less time to start processes than they save."""
 
 
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+"""glibc's allocator would give the memory of each picture back to the system and ask for it again with the next, which takes as
+long as decoding a small one; it reads this when a process starts."""
+
+
 @dataclass(frozen=True)
 class Canvas:
     """The file that pictures are written to: (count, channels, size, size) uint8, without a head."""
@@ -143,7 +148,8 @@ class _Worker:
     def __init__(self, canvas: Canvas) -> None:
         # Not by `multiprocessing`, which would run the program that it is started from once more.
         start = self.START.format(path=sys.path)
-        self.process = Popen([sys.executable, "-I", "-c", start], stdin=PIPE, stdout=PIPE)
+        environment = {**os.environ, **KEEP_FREED_MEMORY}
+        self.process = Popen([sys.executable, "-I", "-c", start], stdin=PIPE, stdout=PIPE, env=environment)
         pickle.dump(canvas, self._input)
 
     @property

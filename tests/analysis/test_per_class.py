@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
+from analysis import per_class
 from analysis.outcomes import Answers, Outcomes
 from analysis.per_class import (
     MEASURES,
@@ -18,6 +19,7 @@ from analysis.per_class import (
     confusions,
     flips,
     gained_and_lost,
+    rows_of,
 )
 from analysis.statistics import holm, paired_effect
 from cnnkit.description import CIFAR10_CLASSES as CLASSES
@@ -454,3 +456,25 @@ def test_of_a_class_whose_images_are_all_of_one_cluster_nothing_can_be_said(dept
     assert set(class_table(depth)["class"]) - set(class_table(alike)["class"]) == {"cat", "animals", DIFFERENCE} & set(
         class_table(depth)["class"]
     )
+
+
+def test_many_classes_take_no_time_for_confusions_that_nobody_makes(depth, monkeypatch):
+    """As those of a data set with 300 classes, of which 10 are ever answered."""
+    asked = []
+    real = per_class.paired_effect
+    monkeypatch.setattr(per_class, "paired_effect", lambda *args, **options: asked.append(1) or real(*args, **options))
+    few, arms = confusions(depth), len(depth.arms) - 1
+    count = len(asked)
+    many = confusions(replace(depth, classes=(*depth.classes, *(f"other {i}" for i in range(290)))))
+    assert len(asked) - count <= count
+    made = (few["baseline_rate"] > 0) | (few["arm_rate"] > 0)
+    columns = ["arm", "true_class", "predicted_class", "delta", "low", "high", "p_value"]
+    pd.testing.assert_frame_equal(many[columns], few.loc[made, columns].reset_index(drop=True))
+    assert len(few) == 90 * arms
+
+
+def test_each_two_of_many_groups_are_not_compared(depth):
+    groups = {f"group {i}": (depth.classes[i],) for i in range(6)}
+    kinds = [row.kind for row in rows_of(replace(depth, groups=groups))]
+    assert kinds.count("group") == 6
+    assert "difference" not in kinds
