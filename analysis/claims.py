@@ -1,7 +1,7 @@
 """The documented study's claims as a ledger: of each what it says, how it is measured, by which rule it is decided, and what
 came out.
 
-The rules were fixed before the studies were run, and stand here as code beside their words. Five verdicts:
+The rules stand here as code beside their words, and none knows a result. Five verdicts:
 
 * supported, not supported: the rule has decided.
 * inconclusive: there are measurements, and they leave it open; the sentence says how many further seeds would settle it.

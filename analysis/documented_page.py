@@ -435,10 +435,9 @@ class Page:
         ]  # fmt: skip
         table = markdown(("claim", "verdict", "effect [95 %]", "seeds", "what was found"), rows)
         return (
-            f"## Verdicts\n\n{table}\n\nThe rules are [below](#how-each-claim-is-decided); they were fixed in code "
-            f"(`analysis/claims.py`) before the studies were run. Claims about differences in test accuracy are one family, "
-            f"whose "
-            f"p-values are corrected by Holm's method. Numbers: {self.csv('claims')}.\n\n{self.picture('differences')}"
+            f"## Verdicts\n\n{table}\n\nThe rules are [below](#how-each-claim-is-decided), and stand in code "
+            f"(`analysis/claims.py`). Claims about differences in accuracy are one family, whose p-values are corrected by "
+            f"Holm's method; intervals are of 95 % each. Numbers: {self.csv('claims')}.\n\n{self.picture('differences')}"
         )
 
     def number(self) -> str:

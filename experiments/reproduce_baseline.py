@@ -136,7 +136,7 @@ def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bo
 def gallery_of_cats(outcome: "Outcome", data: str) -> None:
     """Grad-CAM maps of the class that the document shows, as experiments/gallery.py draws them."""
     seeds = sorted({planned.cell.seed for planned in outcome.finished})[:3]
-    arguments = [str(outcome.folder), "--classes", "cat", "--pick", "typical", "--images", "12"]
+    arguments = [str(outcome.folder), "--classes", "cat", "--pick", "typical", "--images", "8"]
     arguments += ["--seeds", *map(str, seeds), *(() if data == "auto" else ("--data", data))]
     script = str(Path(__file__).with_name("gallery.py"))
     subprocess.run([sys.executable, script, *arguments], check=False, stdout=subprocess.DEVNULL)

@@ -151,6 +151,18 @@ def test_the_reproduction_is_the_study_that_run_ablation_runs(reproduce):
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--protocol", "quik"], "quick"), (["--seeds", "0"], "at least one seed"), (["--data", "nowhere"], "nowhere")],
+)
+def test_a_reproduction_that_cannot_be_is_refused_in_one_sentence(reproduce, tmp_path, arguments, words):
+    results = tmp_path / "r"
+    with pytest.raises(UserError, match=words) as refused:
+        reproduce.main([*arguments, "--results", str(results)])
+    assert "\n" not in str(refused.value)
+    assert not results.exists()
+
+
 def baseline_alone(root: Path) -> StudyTables:
     """The baseline's cells of a stored study, as a study of their own."""
     shutil.copytree(RESULTS, root)
