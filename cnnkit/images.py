@@ -87,8 +87,8 @@ class ImageSet:
     def joined(cls, parts: Sequence["ImageSet"]) -> "ImageSet":
         """One after another, without clusters; in memory, unless all of them lie in the same mapped file."""
         labels = np.concatenate([part.labels for part in parts])
-        first = parts[0]
-        if first.is_mapped and all(part.pixels is first.pixels for part in parts):
+        first, places = parts[0], [_sent(part.pixels) for part in parts]
+        if all(isinstance(place, _Mapped) and place == places[0] for place in places):
             rows = [np.arange(len(part)) if part.rows is None else part.rows for part in parts]
             return cls(first.pixels, labels, np.concatenate(rows), first.stored_digests)
         digests = np.concatenate([part.digests for part in parts])

@@ -62,6 +62,20 @@ def test_a_mapped_file_travels_by_its_name(sample, tmp_path):
         pickle.loads(sent)
 
 
+def test_another_split_of_a_mapped_file_stays_in_the_file_also_in_another_process(sample, tmp_path):
+    whole = mapped(sample.train, tmp_path / "x")
+    train, rest = whole.subset(2_000, "x"), whole.without(whole.subset(2_000, "x"))
+    validation = rest.subset(500, "x")
+    data = Data(train, validation, sample.test, sample.about, rest=(rest.without(validation),))
+    there = pickle.loads(pickle.dumps(data))
+    in_memory = data.in_memory()
+    for drawn in (data.redrawn(5), there.redrawn(5)):
+        assert drawn.train.is_mapped
+        assert drawn.validation.is_mapped
+        assert np.array_equal(drawn.train.images, in_memory.redrawn(5).train.images)
+        assert np.array_equal(drawn.validation.labels, in_memory.redrawn(5).validation.labels)
+
+
 def test_training_on_a_mapped_file_gives_the_numbers_of_images_in_memory(tiny, sample, tmp_path):
     spec, recipe = ConvNetSpec(image_size=32, widths=(8, 16), hidden_width=16), Recipe(epochs=1)
 
