@@ -158,9 +158,9 @@ class PlannedLooks:
 
     def going_on(self, store: Store, study: Study) -> Collection[str]:
         """Arms that are trained with the next look's seeds (see `ablations.looks.Rule`)."""
-        outcomes = Outcomes.of_manifest(store, study)
-        known = course(outcomes, self.plan)
-        reached = sum(len(outcomes.seeds) >= seeds for seeds in self.plan.seeds)
+        outcomes, plan = Outcomes.of_manifest(store, study), study.looks or self.plan
+        known = course(outcomes, plan)
+        reached = sum(len(outcomes.seeds) >= seeds for seeds in plan.seeds)
         if len(known.seen) < reached:  # cells of the baseline, or of all arms, have failed
             return []
         return [arm.name for arm in outcomes.arms if known.going_on(arm.name)]

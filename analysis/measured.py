@@ -19,6 +19,9 @@ T = TypeVar("T")
 RELIANCE = "reliance-2"
 """Name and version; those before left no true classes."""
 
+CLUSTERS = "clusters"
+"""What reliance leaves beside the true classes, where test images belong together."""
+
 Found = Mapping[str, Mapping[int, Arrays]]
 """What a measure found, by arm (all of them) and seed."""
 
@@ -89,10 +92,17 @@ def answers(found: Found) -> dict[str, dict[int, dict[str, np.ndarray]]]:
     """Whether each image was answered right, unchanged and after each change: for the tables of `analysis.reliance`."""
 
     def right(arrays: Arrays) -> dict[str, np.ndarray]:
-        given = {name: answered == arrays["labels"] for name, answered in arrays.items() if name != "labels"}
+        given = {
+            name: answered == arrays["labels"] for name, answered in arrays.items() if name not in ("labels", CLUSTERS)
+        }
         return {reliance.UNCHANGED: given.pop("unchanged"), **{name: given[name] for name in _in_order(given)}}
 
     return _each(found, right)
+
+
+def clusters(found: Found) -> np.ndarray | None:
+    """Which of the images belong together; None where each stands for itself. It is the same for all cells."""
+    return next((arrays.get(CLUSTERS) for by_seed in found.values() for arrays in by_seed.values()), None)
 
 
 def _in_order(names: Mapping[str, np.ndarray]) -> list[str]:

@@ -29,6 +29,8 @@ class Images:
     classes: tuple[str, ...]
     fingerprint: str
     """Of the data set that they are part of."""
+    clusters: Int[np.ndarray, " n"] | None = None
+    """Which of them belong together, as `cnnkit.images.ImageSet.clusters`."""
 
     @property
     def size(self) -> int:
@@ -41,7 +43,7 @@ class Images:
         Raises: UserError: no multiple of the number of classes.
         """
         asked = data.test.subset(count, "--images")
-        return cls(asked.images, asked.labels, data.description.classes, data.fingerprint)
+        return cls(asked.images, asked.labels, data.description.classes, data.fingerprint, asked.clusters)
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,13 @@ class Reliance:
         answers = {
             change or "unchanged": network.logits(pixels).argmax(axis=1) for change, pixels in self._changed.items()
         }
-        return {name: array.astype(np.int16) for name, array in {"labels": self.images.labels, **answers}.items()}
+        left = {name: array.astype(np.int16) for name, array in {"labels": self.images.labels, **answers}.items()}
+        clusters = self.images.clusters
+        return left if clusters is None else {**left, measured.CLUSTERS: clusters.astype(np.int64)}
 
     def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.reliance.reliance_table`."""
-        return reliance.reliance_table(measured.answers(found), baseline=baseline)
+        return reliance.reliance_table(measured.answers(found), baseline=baseline, clusters=measured.clusters(found))
 
 
 @dataclass(frozen=True)

@@ -363,8 +363,8 @@ class Outcomes:
             )
         if plan is not None and len(plan.seeds) > 1:
             notes.append(
-                "Arms stopped at planned looks, which the effects' p-values pay for; those of classes, confusions and factors "
-                "do not, so that they are to explore with."
+                "Arms stopped at planned looks, which the p-values of effects, pairs and questions about classes pay for; those "
+                "of the tables by class, confusions and factors do not, so that they are to explore with."
             )
         return notes
 

@@ -145,7 +145,11 @@ UNCHANGED = ""
 
 
 def reliance_table(
-    answers: Mapping[str, Mapping[int, Answers]], *, baseline: str, margin: float = MARGIN
+    answers: Mapping[str, Mapping[int, Answers]],
+    *,
+    baseline: str,
+    margin: float = MARGIN,
+    clusters: Int[np.ndarray, " images"] | None = None,
 ) -> pd.DataFrame:
     """One row an arm and change: the share of accuracy kept, and its paired difference to the baseline.
 
@@ -153,7 +157,8 @@ def reliance_table(
     kept, the mean of the seeds' shares), low, high (95 % interval for new seeds and new test images), delta, delta_low,
     delta_high, p_value, adjusted_p (Holm over all rows), paired_seeds, verdict, remark.
 
-    Args: answers: by arm and seed. Seeds that are right on no image are left out. margin: of equivalence, 0 to 1.
+    Args: answers: by arm and seed. Seeds that are right on no image are left out. margin: of equivalence, 0 to 1. clusters: which
+        images belong together, as in `statistics.paired_effect`.
     """
     names = list(dict.fromkeys(name for arm in answers.values() for seed in arm.values() for name in seed if name))
     usable = {
@@ -161,7 +166,7 @@ def reliance_table(
         for arm, by_seed in answers.items()
     }
     differences = {
-        (arm, name): None if arm == baseline else _difference(usable[arm], usable[baseline], name)
+        (arm, name): None if arm == baseline else _difference(usable[arm], usable[baseline], name, clusters)
         for arm in usable
         for name in names
     }
@@ -175,7 +180,7 @@ def reliance_table(
                 "seeds": len(by_seed),
                 "accuracy": _accuracy(by_seed, UNCHANGED),
                 "changed_accuracy": _accuracy(by_seed, name),
-                **level(_kept(list(by_seed.values()), name)),
+                **level(_kept(list(by_seed.values()), name, clusters)),
                 **columns[arm, name],
             }
             for arm, by_seed in usable.items()
@@ -220,14 +225,18 @@ def _step(seeds: Sequence[Answers]) -> float:
     return 1 / float(np.mean([one[UNCHANGED].mean() for one in seeds]))
 
 
-def _kept(seeds: Sequence[Answers], name: str) -> PairedEffect | None:
-    return contrast_effect(_values(seeds, name), step=_step(seeds)) if seeds else None
+def _kept(seeds: Sequence[Answers], name: str, clusters: np.ndarray | None) -> PairedEffect | None:
+    return contrast_effect(_values(seeds, name), clusters=clusters, step=_step(seeds)) if seeds else None
 
 
-def _difference(arm: Mapping[int, Answers], baseline: Mapping[int, Answers], name: str) -> PairedEffect | None:
+def _difference(
+    arm: Mapping[int, Answers], baseline: Mapping[int, Answers], name: str, clusters: np.ndarray | None
+) -> PairedEffect | None:
     """Over the seeds that both have; None where there are none."""
     seeds = sorted(arm.keys() & baseline.keys())
     if not seeds:
         return None
     own, other = [arm[seed] for seed in seeds], [baseline[seed] for seed in seeds]
-    return contrast_effect(_values(own, name) - _values(other, name), step=max(_step(own), _step(other)))
+    return contrast_effect(
+        _values(own, name) - _values(other, name), clusters=clusters, step=max(_step(own), _step(other))
+    )

@@ -5,7 +5,7 @@ correction for the number of arms and at the look's level, stop; so do those tha
 The others and the baseline go on to the next look.
 
 Levels. Whoever tests the same arm at 3, 5 and 10 seeds at 5 % each errs in more than 5 %. So the 5 % are spent over the looks:
-up to n of the planned N seeds, 5 % times (n / N)^2 (Kim and DeMets), which keeps most of it for the last look, where
+up to n of the planned N seeds, 5 % times (n / N)^3 (Kim and DeMets), which keeps most of it for the last look, where
 the power is. That any of the looks errs is at most as likely as the sum of what they spend (Bonferroni), whatever the
 dependence between them. So nothing is lost if a look is left out, if a study is cut short, or if an arm lacks seeds at a
 look. Exact levels for independent seeds would be at most 1.07 times as large for one arm, and 1.02 times at Holm's
@@ -34,7 +34,9 @@ from scipy import special
 
 from analysis.statistics import SIGNIFICANT, PairedEffect, Parts, half_width, holm, tested
 
-SPENDING_POWER = 2
+SPENDING_POWER = 3
+"""Smaller powers stop more arms early and find fewer in the end: with 2, looks at 3, 5, 8 and 12 seeds take some 2 % fewer cells
+of the worlds of `analysis.simulated_studies`, and find some 2 % fewer of the effects of 1.5 SD."""
 UNLIKELY = 0.2
 Chances = Callable[[int, Int[np.ndarray, "*studies 1"]], Float[np.ndarray, "*studies arms"]]
 """Of a look and the number of arms that are open after it, the chance of each to be settled at the last look."""

@@ -111,7 +111,8 @@ class StudyMeasures:
             return pd.DataFrame()
         answers = measured.answers(found.found)
         images = {len(one[""]) for by_seed in answers.values() for one in by_seed.values()}
-        return reliance_table(answers, baseline=self.outcomes.baseline.name).assign(images=max(images))
+        table = reliance_table(answers, baseline=self.outcomes.baseline.name, clusters=measured.clusters(found.found))
+        return table.assign(images=max(images))
 
     @cached_property
     def attention(self) -> pd.DataFrame:

@@ -344,7 +344,7 @@ def groups(class_effects: pd.DataFrame) -> Table:
         "another is a claim about the row of their difference alone.",
         *_too_wide(frame, ""),
     )
-    return Table("groups", "Groups of classes", frame, columns, notes)
+    return Table("groups", "Groups of classes: each arm minus the baseline", frame, columns, notes)
 
 
 def class_effects(frame: pd.DataFrame) -> Table:
@@ -363,7 +363,7 @@ def class_effects(frame: pd.DataFrame) -> Table:
         "all arms and classes of a measure, and over all arms and groups; intervals are not.",
         *_too_wide(wide, *(f"{measure}_" for measure in MEASURES)),
     )
-    return Table("class_effects", "Differences to the baseline by class", wide, columns, notes)
+    return Table("class_effects", "By class: each arm minus the baseline", wide, columns, notes)
 
 
 def class_table(frame: pd.DataFrame) -> Table:

@@ -73,8 +73,8 @@ class Survey:
         low, high = (_number(value) for value in self.prior_df_interval)
         out = self.arms.loc[self.arms["stands_out"], "arm"].tolist()
         return (
-            f"{self.protocol}: {len(self.arms)} variances of {self.studies} studies around an SD of {100 * self.sd:.2f} points; "
-            f"prior degrees of freedom {_number(self.prior_df)} [{low}, {high}]; largest over smallest variance "
+            f"{self.protocol}: {len(self.arms)} variances of {_studies(self.studies)}, around an SD of {100 * self.sd:.2f} "
+            f"points; prior degrees of freedom {_number(self.prior_df)} [{low}, {high}]; largest over smallest variance "
             f"{self.ratio:.3g}, where equal variances give {self.equal_ratio[0]:.3g} (97.5 % below {self.equal_ratio[1]:.3g}); "
             f"{'no arm stands out' if not out else 'standing out: ' + ', '.join(out)}"
         )
@@ -197,6 +197,10 @@ def _varied(
 ) -> Float[np.ndarray, "runs arms"]:
     """The same with true variances that follow a scaled inverse chi-square of d0 degrees of freedom."""
     return equal if math.isinf(d0) else equal * d0 / rng.chisquare(d0, equal.shape)
+
+
+def _studies(count: int) -> str:
+    return f"{count} stud{'y' if count == 1 else 'ies'}"
 
 
 def _number(value: float) -> str:

@@ -293,6 +293,8 @@ def main(arguments: Sequence[str]) -> int:
     args, protocol, why_protocol = read_arguments(arguments)
     fraction, shard, tune = gpu_share(args.gpu_fraction), shard_of(args.shard), candidates_of(args.tune)
     seeds, budget = seeds_of(args.seeds), budget_of(args.budget)
+    if args.tune_once and tune is None:
+        raise UserError("--tune-once: give --tune FIELD=VALUE,VALUE, too")
     check_grid(args.grid)
     out = console()
     out.print(f"{args.grid}, {protocol.name}: loading PyTorch and the data ...", markup=False, soft_wrap=True)

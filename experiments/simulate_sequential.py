@@ -30,7 +30,7 @@ from analysis.simulated_studies import DESIGNS, WORLDS, measure
 from cnnkit.errors import UserError
 
 COLOURS = sns.color_palette("colorblind", len(DESIGNS))
-MARKERS = ("o", "s", "X", "P", "^", "v", "D", "*")
+MARKERS = ("o", "s", "X", "P", "^", "v", "D", "*", "h")
 
 
 def errors_by_design(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

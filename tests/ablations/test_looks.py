@@ -263,6 +263,18 @@ def test_cells_of_arms_that_were_there_when_looks_were_planned_are_counted(plan,
     assert any("3 cells of arms were finished before" in note for note in Outcomes.from_store(plan.store.root).remarks)
 
 
+def test_a_plan_of_another_version_keeps_its_levels(plan, sample):
+    other = plan.study.looks.model_copy(update={"levels": (0.01, 0.015, 0.025)})
+    plan.store.write_study(plan.study.model_copy(update={"looks": other}))
+    drive(driver_of(plan_in(plan.store.root, sample)))
+    study = plan.store.study(plan.study.name)
+    assert study.looks.levels == other.levels
+    rows = effect_table(Outcomes.from_store(plan.store.root)).set_index("arm")
+    first = rows[rows["look"] == 1]
+    assert (first["high"] - first["low"] > 0).all()
+    assert rows.loc["clear", "adjusted_p"] == pytest.approx(min(rows.loc["clear", "p_value"] * 3 * 0.05 / 0.01, 1))
+
+
 def test_a_question_stays_what_it_was_when_it_was_asked_and_later_ones_say_how_late_they_are(plan, sample):
     def asked(*classes: str) -> list[tuple[str, int]]:
         begun = make_plan(

@@ -235,9 +235,8 @@ def test_other_values_are_another_study(plan, sample):
 
 def test_arms_that_differ_in_nothing_but_what_is_chosen_are_refused(tmp_path, sample):
     settings = Settings(seeds=2, tune=("learning_rate", RATES), dry_run=True)
-    prepared = prepare_study("learning_rate", PROTOCOL, data=sample, results=tmp_path / "r", settings=settings)
     with pytest.raises(UserError, match="differ in nothing else"):
-        prepared.plan()
+        prepare_study("learning_rate", PROTOCOL, data=sample, results=tmp_path / "r", settings=settings).plan()
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def sequential(plan: LookPlan | None, seeds: dict[str, int]) -> Outcomes:
     for name, count in {"baseline": max(seeds.values()), **seeds}.items():
         predictions[name] = {}
         for seed in range(10):
-            lost = np.array([0.3 + (0.2 if name == "worse" else 0), 0.3]) + 0.002 * dice.standard_normal()
+            lost = np.array([0.3 + (0.5 if name == "worse" else 0), 0.3]) + 0.002 * dice.standard_normal()
             right = dice.permuted(np.linspace(0, 1, images)) >= lost[labels]
             if seed < count:
                 predictions[name][seed] = np.where(right, labels, 1 - labels).astype(np.uint8)

@@ -153,6 +153,23 @@ def test_the_interval_of_the_share_is_that_of_the_ratio():
     assert row["value"] != pytest.approx(naive.delta)
 
 
+def test_copies_of_images_in_a_cluster_tell_nothing_new():
+    rng = np.random.default_rng(0)
+    arms = {
+        "baseline": {seed: answering(rng, 0.6, 0.7) for seed in range(3)},
+        "arm": {seed: answering(rng, 0.6, 0.5) for seed in range(3)},
+    }
+    copied = {
+        arm: {seed: {name: np.repeat(right, 4) for name, right in one.items()} for seed, one in by_seed.items()}
+        for arm, by_seed in arms.items()
+    }
+    columns = ["value", "low", "high", "delta", "delta_low", "delta_high", "p_value"]
+    clusters = np.repeat(np.arange(2_000), 4)
+    once = reliance_table(arms, baseline="baseline")[columns].to_numpy()
+    together = reliance_table(copied, baseline="baseline", clusters=clusters)[columns].to_numpy()
+    assert together == pytest.approx(once, nan_ok=True)
+
+
 def test_a_seed_that_is_never_right_is_left_out():
     rng = np.random.default_rng(0)
     wrong = {name: np.zeros(2000, bool) for name in (UNCHANGED, "grey", "noise")}

@@ -28,8 +28,8 @@ def nested_p_values(looks: tuple[int, ...], runs: int, arms: int) -> np.ndarray:
 
 
 def test_levels_are_those_of_the_spending_function():
-    # 0.05 (n / 10)^2: 0.0045, 0.0125, 0.05.
-    assert LOOKS.levels == pytest.approx((0.0045, 0.008, 0.0375))
+    # 0.05 (n / 10)^3: 0.00135, 0.00625, 0.05.
+    assert LOOKS.levels == pytest.approx((0.00135, 0.0049, 0.04375))
 
 
 @given(st.sets(st.integers(2, 40), min_size=1, max_size=8))
@@ -67,7 +67,7 @@ def test_one_look_is_holms_procedure():
 
 
 def test_an_arm_that_has_stopped_stays_what_it_was():
-    # Levels 0.0045 and 0.008; the first arm is settled at the first look, and nothing that follows is read.
+    # Levels 0.0014 and 0.0049; the first arm is settled at the first look, and nothing that follows is read.
     p = np.array([[0.0001, 0.9], [0.9, 0.0001]])
     course = follow(p, np.ones((2, 2)), LOOKS.levels)
     assert course.differs.tolist() == [True, True]
@@ -125,8 +125,10 @@ def test_the_chance_of_being_settled_is_that_of_simulated_seeds():
     effect = effect_of(seen)
     sd = seen.std(ddof=1)
     at_last = (seen.sum() + 0.012 * 7 + sd * math.sqrt(7 + 49 / 3) * rng.standard_normal(100_000)) / 10
-    needed = stats.t.isf(0.0375 / 2, 9) * sd / math.sqrt(10)
-    chance = chance_of_settling(np.array(effect.delta), effect.parts, 3, 10, alpha=np.array(0.0375), margin=0.001)
+    needed = stats.t.isf(LOOKS.levels[2] / 2, 9) * sd / math.sqrt(10)
+    chance = chance_of_settling(
+        np.array(effect.delta), effect.parts, 3, 10, alpha=np.array(LOOKS.levels[2]), margin=0.001
+    )
     assert chance == pytest.approx(np.mean(np.abs(at_last) > needed), abs=0.01)
 
 

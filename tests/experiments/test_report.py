@@ -48,6 +48,18 @@ def test_the_margin_decides_what_is_equivalent(main, root, tmp_path):
     assert "within 40 percentage points" in text
 
 
+def test_a_question_about_a_class_is_printed_and_stands_on_the_page(main, root, tmp_path, capsys):
+    main([str(root / "studies" / "depth-smoke"), "--class", "cat, animals", "--out", str(tmp_path / "asked")])
+    said = capsys.readouterr().out
+    assert "p Holm, arms" in said
+    assert said.count("after 12 cells had finished") == 8
+    page = (tmp_path / "asked" / "report.html").read_text(encoding="utf-8")
+    assert "Asked later, so that a significant answer wants to be confirmed on new seeds: cat (after 12 cells" in page
+    assert (tmp_path / "asked" / "class_questions.csv").is_file()
+    with pytest.raises(UserError, match="no class 'catt'"):
+        main([str(root / "studies" / "depth-smoke"), "--class", "catt"])
+
+
 def test_page_and_figures_have_one_margin(main, root, tmp_path):
     with mpl.rc_context({"svg.fonttype": "none"}):  # text that can be read back
         main([str(root / "studies" / "depth-smoke"), "--margin", "40", "--out", str(tmp_path / "wide")])
