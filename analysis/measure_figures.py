@@ -129,9 +129,7 @@ def reliance(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
     if "images" in table:  # before the names, whose places depend on the room that is left
-        note(
-            ax, f"Of {table['images'].max():,} test images, equally many of each class. Guessing keeps something, too."
-        )
+        note(ax, f"Of {table['images'].max():,} test images, of each class its share. Guessing keeps something, too.")
     label_ends(ax, ends, names, colours)
     return ax
 

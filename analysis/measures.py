@@ -38,9 +38,9 @@ class Images:
 
     @classmethod
     def of(cls, data: Data, count: int = reliance.IMAGES) -> "Images":
-        """`count` test images, equally many of each class.
+        """`count` test images, of each class its share.
 
-        Raises: UserError: no multiple of the number of classes.
+        Raises: UserError: fewer than there are classes.
         """
         asked = data.test.subset(count, "--images")
         return cls(asked.images, asked.labels, data.description.classes, data.fingerprint, asked.clusters)

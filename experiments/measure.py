@@ -63,7 +63,7 @@ class Arguments:
     stimuli: Path | None = None
     """A folder of cue-conflict stimuli in the public layout; by default the packaged ones."""
     images: int = IMAGES
-    """Test images for reliance, equally many of each class."""
+    """Test images for reliance, of each class its share."""
     device: str = "auto"
     """cpu or cuda; auto takes GPUs where there are some."""
     address: str | None = None
