@@ -7,6 +7,7 @@ the command that measured them. What the folder does not have is "not measured" 
 """
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from analysis.claims import CLAIMS, KINDS, MEASURE, MOST_BLOCKS, RUN, Evidence, 
 from analysis.claims_figures import control, differences, memory
 from analysis.documented import documented, self_checks
 from analysis.effects import points
+from analysis.outcomes import Outcomes
 from analysis.reproduction import Reproduction
 from analysis.shape_bias import published
 from analysis.statistics import SIGNIFICANT, PairedEffect
@@ -55,10 +57,11 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     baseline = next(evidence.baselines(), None)
     if baseline is not None:
         own = Reproduction(baseline.outcomes, evidence.published)
-        found |= {
+        of_study = {
             "accuracy": own.accuracies, "seeds": own.by_seed, "classes": own.classes, "ranks": own.ranks,
             "confusion": own.confusion.rename_axis("class").reset_index(),
         }  # fmt: skip
+        found |= {name: table.assign(study=baseline.outcomes.study.name) for name, table in of_study.items()}
     found["curves"] = curves(evidence)
     for name, source in MEASURED.items():
         found[name] = _first(evidence, source)
@@ -73,7 +76,8 @@ def _first(evidence: Evidence, measure: str) -> pd.DataFrame:
     for study in evidence.baselines():
         table: pd.DataFrame = getattr(study.measures, measure)
         if not table.empty:
-            return table[table["is_baseline"]].assign(source=source_of(study.outcomes))
+            about = {"source": source_of(study.outcomes), "study": study.outcomes.study.name}
+            return table[table["is_baseline"]].assign(**about)
     return pd.DataFrame()
 
 
@@ -82,12 +86,14 @@ def _by_category(evidence: Evidence) -> pd.DataFrame:
     for study in evidence.baselines():
         if not study.measures.shape_bias.empty:
             table = study.measures.shape_bias_by_category
-            return table[table["arm"] == study.outcomes.baseline.name]
+            return table[table["arm"] == study.outcomes.baseline.name].assign(study=study.outcomes.study.name)
     return pd.DataFrame()
 
 
 def studies(evidence: Evidence) -> pd.DataFrame:
-    """What was run: a row a study. Columns: study, protocol, data, arms, cells, seeds, arithmetic, device, hours (of cells)."""
+    """What was run: a row a study. Columns: study, protocol, data, arms, cells, seeds, arithmetic, device, hours (of cells),
+    command (the latest; folders are named by what they hold).
+    """
     rows = []
     for study in evidence.studies:
         outcomes = study.outcomes
@@ -103,9 +109,30 @@ def studies(evidence: Evidence) -> pd.DataFrame:
                 "arithmetic": " + ".join(sorted(set(done["precision"].dropna()))),
                 "device": " + ".join(sorted(set(done["device"].dropna()))),
                 "hours": float(done["seconds"].sum() / 3600),
+                "command": command_of(outcomes),
             }
         )
     return pd.DataFrame(rows)
+
+
+PLACES = {"--data": "PATH_TO_CIFAR10", "--results": "RESULTS"}
+"""Options whose values are folders of one machine, and what others put there."""
+
+
+def command_of(outcomes: Outcomes) -> str:
+    """The command that ran a study, the latest if there are several; empty where it is not known."""
+    if not outcomes.study.commands:
+        return ""
+    words = list(outcomes.study.commands[-1].arguments)
+    for place, word in enumerate(words):
+        option, given, _ = word.partition("=")
+        if option in PLACES and given:
+            words[place] = f"{option}={PLACES[option]}"
+        elif place and words[place - 1] in PLACES:
+            words[place] = PLACES[words[place - 1]]
+        elif "/" in word:  # a grid's file, say
+            words[place] = Path(word).name
+    return f"python experiments/run_ablation.py {shlex.join(words)}"
 
 
 def curves(evidence: Evidence) -> pd.DataFrame:
@@ -115,9 +142,12 @@ def curves(evidence: Evidence) -> pd.DataFrame:
         arms = [arm.name for fields in wanted if (arm := arm_with(study.outcomes, fields)) is not None]
         if arms:
             epochs = study.epochs
-            return epochs[epochs["arm"].isin([study.outcomes.baseline.name, *arms])]
+            shown = epochs[epochs["arm"].isin([study.outcomes.baseline.name, *arms])]
+            return shown.assign(study=study.outcomes.study.name)
     baseline = next(evidence.baselines(), None)
-    return pd.DataFrame() if baseline is None else baseline.epochs[baseline.epochs["is_baseline"]]
+    if baseline is None:
+        return pd.DataFrame()
+    return baseline.epochs[baseline.epochs["is_baseline"]].assign(study=baseline.outcomes.study.name)
 
 
 def arithmetic(evidence: Evidence) -> pd.DataFrame:
@@ -165,7 +195,8 @@ def undocumented(evidence: Evidence) -> pd.DataFrame:
             about = {arm.name: str(arm.levels.get("left open", "")) for arm in study.outcomes.arms}
             kept = ["arm", "is_baseline", "changes", "seeds", "test_mean", "test_sd", "delta", "shown_low", "shown_high",
                     "adjusted_p", "verdict", "paired_seeds", "parameters"]  # fmt: skip
-            return table[kept].assign(about=table["arm"].map(about), source=source_of(study.outcomes))
+            named = {"source": source_of(study.outcomes), "study": study.outcomes.study.name}
+            return table[kept].assign(about=table["arm"].map(about), **named)
     return pd.DataFrame()
 
 
@@ -248,7 +279,9 @@ FIGURES: tuple[PageFigure, ...] = (
     PageFigure(
         "confusion", "What images of each class (rows) are answered as, in percent, mean over seeds.", ("confusion",),
         DOCUMENTED_RUN,
-        lambda found: reproduction_figures.confusion(found["confusion"].set_index("class")),
+        lambda found: reproduction_figures.confusion(
+            found["confusion"].set_index("class").drop(columns="study")
+        ),
     ),
     PageFigure(
         "learning", "Validation accuracy after each epoch, a thin line a seed.", ("curves",),
@@ -409,7 +442,13 @@ class Page:
             return NOT_MEASURED.format(command=figure.command)
         numbers = ", ".join(map(self.csv, figure.needs))
         image = f"![{figure.caption}]({self.results}/{name}.png)"
-        return f"{image}\n\n{figure.caption} Numbers: {numbers}. Command: `{figure.command}`."
+        return f"{image}\n\n{figure.caption} Numbers: {numbers}. {self.origin(figure)}"
+
+    def origin(self, figure: PageFigure) -> str:
+        """Which study a figure shows, and the command that ran it; of a figure of no study, the command that makes it."""
+        name = next((row["study"] for row in self.rows(figure.needs[0]) if "study" in row), None)
+        run = next((row["command"] for row in self.rows("studies") if row["study"] == name), "")
+        return f"Study {name}: `{run}`." if run else f"Command: `{figure.command}`."
 
     def head(self) -> str:
         """What the page is about, and its outcome."""

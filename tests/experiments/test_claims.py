@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ablations.record import ArmEntry
+from ablations.record import ArmEntry, Command
 from ablations.store import Store
 from analysis import documented_page, report
 from analysis.claims import CARD, CLAIMS, KINDS, Evidence
@@ -97,6 +98,24 @@ def test_tables_figures_and_page_are_written_and_read_back_alike(claims, tmp_pat
     assert claims.main([str(MEASURED), "--out", str(again)]) == 0
     for file in folder.glob("*.csv"):
         assert file.read_bytes() == (again / file.name).read_bytes(), file.name
+
+
+def test_a_figure_names_the_study_that_it_shows_and_its_command_without_a_machines_folders(tmp_path):
+    study = StudyTables(Outcomes.from_store(MEASURED))
+    commands = [
+        Command(
+            time="2026-01-01",
+            arguments=["--grid", "/home/me/g.yaml", "--data", "/d", "--results=/r"],
+            seeds=1,
+            finished_before=0,
+        )
+    ]
+    about = replace(study.outcomes.study, commands=commands)
+    documented_page.write_tables(Evidence((StudyTables(replace(study.outcomes, study=about)),)), tmp_path)
+    text = documented_page.render(documented_page.read_tables(tmp_path))
+    run = "python experiments/run_ablation.py --grid g.yaml --data PATH_TO_CIFAR10 --results=RESULTS"
+    assert f"Study depth-measured: `{run}`." in text
+    assert "/home" not in text
 
 
 def test_tables_of_an_earlier_run_do_not_stay(tmp_path):
