@@ -12,16 +12,18 @@ from ablations.text import quoted
 from ablations.units import counted
 from analysis.looks import Course
 from analysis.looks import course as course_of
+from analysis.metric import ACCURACY, TOO_WIDE, WIDEST, Metric
 from analysis.outcomes import Outcomes
+from analysis.runs import run_effect, unpaired_effect, unpaired_run_effect
 from analysis.statistics import SIGNIFICANT, PairedEffect, holm, holm_levels, paired_effect, paying_for_looks
-from analysis.verdicts import MARGIN, verdict
+from analysis.verdicts import verdict
 from cnnkit.description import UNEVEN
 
 Correct = Mapping[str, Mapping[int, np.ndarray]]
 """For each arm and seed, which test images its network gets right, as `Outcomes.correct`."""
 
 
-def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
+def effect_table(outcomes: Outcomes, *, margin: float | None = None) -> pd.DataFrame:
     """One row an arm, in the grid's order.
 
     Columns: arm, is_baseline, changes, chosen (by validation accuracy, with the seeds where they chose for themselves),
@@ -38,6 +40,10 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     damaged and unfinished (seeds that are left out), looks (see `Outcomes.looks`). What is not known or cannot be computed
     is missing.
 
+    Where arms are compared by another metric than test accuracy, test_mean, test_sd and differences are the metric's, in its
+    unit; the column metric says which it is, and better or worse follow its direction. Where runs do not pair by seed (paired is
+    False), delta is the difference of means over all runs of both, and paired_seeds the smaller number of runs.
+
     The interval that is shown leaves out 0 exactly where the p-value that decides is below 0.05: it has the level at which Holm's
     procedure tests the arm (`statistics.holm_levels`), divided by the number of looks. Of an arm that is called equivalent, it
     is the interval of the two one-sided tests at their level, which then lies within the margin. Each covers the arm's
@@ -47,9 +53,10 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     level of that look, p-values pay for the looks as planned, and there are five more columns: look (the arm's last, from 1),
     planned_looks, latest_look (the last that any arm was seen at), variance (the plan's kind), stopped.
 
-    Args: margin: of equivalence, 0 to 1.
+    Args: margin: of equivalence, in the metric's unit, an accuracy's 0 to 1; where it is left out, the metric's own.
     """
-    known, correct, baseline = outcomes.cells, outcomes.correct, outcomes.baseline.name
+    known, baseline, metric = outcomes.cells, outcomes.baseline.name, outcomes.metric
+    margin = metric.margin if margin is None else margin
     reference = known[known["is_baseline"]].iloc[0]
     diverged = known[known["status"] == "diverged"]["arm"].value_counts()
     effects = {arm: effect_of(outcomes, arm) for arm in known["arm"].unique() if arm != baseline}
@@ -62,7 +69,7 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
     rows = []
     for arm, cells in known.groupby("arm", sort=False):
         first, finished = cells.iloc[0], cells["status"] == "finished"
-        done = cells[finished & cells["seed"].isin(correct[str(arm)])]
+        done = cells[finished & cells["seed"].isin(outcomes.predictions[str(arm)])]
         row = {
             "arm": arm,
             "is_baseline": bool(first["is_baseline"]),
@@ -87,6 +94,7 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
                 differs.get(str(arm), NOT_TESTED),
                 equivalent.get(str(arm), NOT_TESTED),
                 margin=margin,
+                metric=metric,
                 diverged=int(diverged.get(arm, 0)),
                 baseline_diverged=int(diverged.get(baseline, 0)),
             ),
@@ -99,10 +107,12 @@ def effect_table(outcomes: Outcomes, *, margin: float = MARGIN) -> pd.DataFrame:
             "damaged": int((cells["status"] == "damaged").sum() + finished.sum() - len(done)),
             "unfinished": int(cells["status"].isin(["missing", "running", "failed"]).sum()),
             "looks": outcomes.looks,
+            "metric": metric.name,
+            "paired": outcomes.is_paired(str(arm)),
         }
         if course is not None:
             row["remark"] = _remark(course, row)
-        row["sentence"] = _in_scope(row, first) if row["verdict"] else ""
+        row["sentence"] = _in_scope(row, first, metric) if row["verdict"] else ""
         rows.append(row)
     return pd.DataFrame(rows).astype({"parameters": "Int64", "multiply_adds": "Int64"})
 
@@ -165,13 +175,25 @@ def own_effects(outcomes: Outcomes) -> dict[str, PairedEffect]:
 
 
 def effect_of(outcomes: Outcomes, arm: str, other: str | None = None) -> PairedEffect | None:
-    """The arm minus another one, the baseline where none is named, over the seeds that both have; None where there are none."""
-    correct, other = outcomes.correct, outcomes.baseline.name if other is None else other
-    seeds = sorted(correct[arm].keys() & correct[other].keys())
-    if not seeds:
+    """The arm minus another one, the baseline where none is named, over the seeds that both have, or over all runs of both
+    where seeds do not pair; None where there are none.
+    """
+    other = outcomes.baseline.name if other is None else other
+    paired, by_run = outcomes.is_paired(arm, other), outcomes.detail == "value"
+    seeds = (
+        [outcomes.shared_seeds(arm, other)] * 2 if paired else [sorted(outcomes.scores[name]) for name in (arm, other)]
+    )
+    if not all(seeds):
         return None
-    own, its = (np.stack([correct[name][seed] for seed in seeds]) for name in (arm, other))
-    return paired_effect(own, its, clusters=outcomes.clusters)
+    own, its = (np.stack([outcomes.scores[name][s] for s in of]) for name, of in zip((arm, other), seeds, strict=True))
+    resolution = outcomes.metric.resolution
+    if by_run and paired:
+        return run_effect((own - its)[:, 0], resolution=resolution)
+    if by_run:
+        return unpaired_run_effect(own[:, 0], its[:, 0], resolution=resolution)
+    if paired:
+        return paired_effect(own, its, clusters=outcomes.clusters)
+    return unpaired_effect(own, its, clusters=outcomes.clusters)
 
 
 def _at_its_look(course: Course, arm: str, effect: PairedEffect | None) -> PairedEffect | None:
@@ -219,18 +241,21 @@ def _remark(course: Course, row: Mapping[str, Any]) -> str:
 
 
 def seed_differences(outcomes: Outcomes) -> pd.DataFrame:
-    """Differences in test accuracy to the baseline, one row a seed that an arm and the baseline have both finished.
+    """Differences in test accuracy to the baseline, or in the metric that arms are compared by, one row a seed that an arm and
+    the baseline have both finished. Of an arm whose seeds do not pair: of each of its runs to the baseline's mean.
 
-    Columns: arm (in the grid's order; the baseline is left out), seed, difference (0 to 1).
+    Columns: arm (in the grid's order; the baseline is left out), seed, difference (of accuracies 0 to 1).
     """
-    baseline = outcomes.correct[outcomes.baseline.name]
+    baseline = {seed: values.mean() for seed, values in outcomes.scores[outcomes.baseline.name].items()}
+    mean = np.mean(list(baseline.values())) if baseline else math.nan
     return pd.DataFrame(
         [
-            {"arm": arm.name, "seed": seed, "difference": right.mean() - baseline[seed].mean()}
+            {"arm": arm.name, "seed": seed, "difference": values.mean() - (baseline[seed] if paired else mean)}
             for arm in outcomes.arms
             if not arm.is_baseline
-            for seed, right in sorted(outcomes.correct[arm.name].items())
-            if seed in baseline
+            for paired in [outcomes.is_paired(arm.name)]
+            for seed, values in sorted(outcomes.scores[arm.name].items())
+            if seed in baseline or (baseline and not paired)
         ],
         columns=["arm", "seed", "difference"],
     )
@@ -242,6 +267,7 @@ def compared(
     equivalent: Corrected,
     *,
     margin: float,
+    metric: Metric = ACCURACY,
     diverged: int,
     baseline_diverged: int,
 ) -> dict[str, object]:
@@ -260,6 +286,7 @@ def compared(
         adjusted_p=differs.p,
         adjusted_equivalence_p=equivalent.p,
         margin=margin,
+        metric=metric,
         diverged=diverged,
         baseline_diverged=baseline_diverged,
     )
@@ -275,25 +302,28 @@ def compared(
         "shown_low": low,
         "shown_high": high,
         "shown_level": math.nan if effect.reason else level,
-        "p_better": effect.p_better,
+        "p_better": 1 - effect.p_better if metric.lower_is_better else effect.p_better,
         "paired_seeds": effect.n_seeds,
         "verdict": judged.kind,
         "remark": judged.remark,
     }
 
 
-def _in_scope(row: Mapping[str, Any], first: pd.Series) -> str:
+def _in_scope(row: Mapping[str, Any], first: pd.Series, metric: Metric) -> str:
     """What was found about an arm, with what it was found on: seeds, budget and what else moved."""
-    delta, _, interval = with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True).partition(" ")
+    number = metric.number(row["delta"], sign=True)
+    unit = " points" if metric.is_share else f" {metric.unit}".rstrip()
+    interval = metric.interval(row["shown_low"], row["shown_high"], sign=True)
     moved = also_moved(row)
     epochs = "" if pd.isna(first["epochs"]) or row["tuned_by_seed"] == "epochs" else counted(first["epochs"], "epoch")
     budget = " of ".join(filter(None, (epochs, first["protocol"])))
     chosen = f", with the {row['chosen']} that was chosen on one further seed" if row["chosen"] else ""
     if row["tuned_by_seed"]:
         chosen = f", each seed with the {row['tuned_by_seed']} that it chose"
+    seeds = counted(row["paired_seeds"], "seed") if row["paired"] else "unpaired runs"
     return (
-        f"{row['arm']}: {row['verdict']}, {delta} points{' ' if interval else ''}{interval}, "
-        f"{counted(row['paired_seeds'], 'seed')}{', at ' if budget else ''}{budget}{chosen}"
+        f"{row['arm']}: {row['verdict']}, {number}{unit}{' ' if interval else ''}{interval}, "
+        f"{seeds}{', at ' if budget else ''}{budget}{chosen}"
         f"{'; ' + ', '.join(moved) if moved else ''}{'. ' + _capital(row['remark']) if row['remark'] else ''}."
     )
 
@@ -340,23 +370,20 @@ def _trained_on(cells: pd.DataFrame) -> str:
 
 def points(value: float, *, sign: bool = False) -> str:
     """An accuracy or a difference (0 to 1) in percent or percentage points; nothing for NaN."""
-    return "" if math.isnan(value) else f"{100 * value:{'+' if sign else ''}.2f}"
+    return ACCURACY.number(value, sign=sign)
 
 
-def difference(row: pd.Series) -> str:
-    """A paired difference in percentage points with its interval, or why there is none."""
+def difference(row: pd.Series, metric: Metric = ACCURACY) -> str:
+    """A difference to the baseline with its interval, or why there is none."""
     if row["is_baseline"]:
         return "baseline"
     if math.isnan(row["delta"]):
         return "no pair of finished cells"
-    if row["paired_seeds"] == 1:
-        return f"{points(row['delta'], sign=True)} (one seed: no interval)"
-    return with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True)
+    if math.isnan(row["shown_low"]) and row["paired_seeds"] == 1:
+        return f"{metric.number(row['delta'], sign=True)} (one seed: no interval)"
+    return metric.with_interval(row["delta"], row["shown_low"], row["shown_high"], sign=True)
 
 
-WIDEST = 0.5
-"""An interval that is wider says next to nothing: it spans half of the differences that there can be."""
-TOO_WIDE = "[too wide]"
 TOO_WIDE_MEANS = (
     f"{TOO_WIDE}: the interval spans more than {100 * WIDEST:g} points, so its seeds are too few to say anything."
 )
@@ -366,10 +393,7 @@ def with_interval(value: float, low: float, high: float, *, sign: bool = False) 
     """Such as +1.20 [+0.20, +2.20], in percent or percentage points; without the interval where there is none, or where
     it says next to nothing.
     """
-    if math.isnan(low):
-        return points(value, sign=sign)
-    interval = TOO_WIDE if high - low > WIDEST else f"[{points(low, sign=sign)}, {points(high, sign=sign)}]"
-    return f"{points(value, sign=sign)} {interval}"
+    return ACCURACY.with_interval(value, low, high, sign=sign)
 
 
 def probability(p: float) -> str:

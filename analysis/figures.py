@@ -26,9 +26,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from rich.cells import cell_len
 
 from ablations.units import size
-from analysis.effects import WIDEST
 from analysis.fonts import drawable, families
 from analysis.labels import NOTE, QUIET, label_ends, label_points
+from analysis.metric import ACCURACY, WIDEST, Metric
 from analysis.statistics import SIGNIFICANT
 
 COLUMN = 3.25
@@ -78,7 +78,9 @@ class NothingToDraw(ValueError):
     """The table has no row that the figure could show; the text says which are missing."""
 
 
-def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def forest(
+    effects: pd.DataFrame, seed_differences: pd.DataFrame, *, metric: Metric = ACCURACY, ax: Axes | None = None
+) -> Axes:
     """Differences in test accuracy to the baseline, in percentage points: a row an arm, in the grid's order from the top.
 
     Each row has the mean difference with the interval of its verdict (adjusted for the number of arms) and, below them,
@@ -86,7 +88,8 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     right; where it is better or worse (after Holm's correction) the mean is filled and coloured. An arm with one seed
     has no interval. The baseline is the line at 0. A line below the axis says what intervals and fillings mean.
 
-    Args: effects: as `analysis.effects.effect_table`. seed_differences: as `analysis.effects.seed_differences`.
+    Args: effects: as `analysis.effects.effect_table`. seed_differences: as `analysis.effects.seed_differences`. metric: another
+        one than test accuracy that arms are compared by.
     Raises: NothingToDraw: no arm has a finished seed in common with the baseline.
     """
     if effects["delta"].isna().all():
@@ -96,15 +99,16 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     row_of = {arm: row for row, arm in enumerate(effects["arm"])}
     # The seeds' dots lie below the interval, so that neither hides the other.
     below = [row_of[arm] + 0.24 for arm in seed_differences["arm"]]
-    seeds = 100 * seed_differences["difference"]
+    scale = metric.scale
+    seeds = scale * seed_differences["difference"]
     ax.scatter(seeds, below, s=7, color=QUIET, linewidths=0, zorder=2, label="one seed")
     shown = _intervals(effects)
-    bars = shown[shown["high"] - shown["low"] <= WIDEST]
+    bars = shown[shown["high"] - shown["low"] <= metric.widest]
     colours = [_verdict_colour(kind) for kind in bars["verdict"]]
     ax.hlines(
         [row_of[arm] for arm in bars["arm"]],
-        100 * bars["low"],
-        100 * bars["high"],
+        scale * bars["low"],
+        scale * bars["high"],
         colors=colours,
         linewidths=1.3,
         zorder=3,
@@ -115,7 +119,7 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     fills = [VERDICT_COLOURS.get(kind, "white") for kind in means["verdict"]]
     rows = [row_of[arm] for arm in means["arm"]]
     ax.scatter(
-        100 * means["delta"], rows, s=22, color=fills, edgecolors=colours, linewidths=1.1, zorder=4, label="mean"
+        scale * means["delta"], rows, s=22, color=fills, edgecolors=colours, linewidths=1.1, zorder=4, label="mean"
     )
     for row, (_, arm) in enumerate(effects.iterrows()):
         ax.text(
@@ -133,8 +137,9 @@ def forest(effects: pd.DataFrame, seed_differences: pd.DataFrame, *, ax: Axes | 
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=TICKS))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x)))
-    ax.set_xlabel("Difference in test accuracy\n(percentage points)")
-    note(ax, INTERVALS)
+    unit = f"\n({metric.unit_of_differences})" if metric.unit else ""
+    ax.set_xlabel(f"{wrapped(f'Difference in {metric.name}', 36)}{unit}")
+    note(ax, f"{INTERVALS}{' Lower is better.' if metric.lower_is_better else ''}")
     return ax
 
 
@@ -191,7 +196,7 @@ def _standing(arm: pd.Series) -> str:
         return "baseline"
     if math.isnan(arm["delta"]):
         return "no pair"
-    return "one seed" if arm["paired_seeds"] == 1 else str(arm["verdict"])
+    return "one seed" if arm["verdict"] == "no interval" and arm["paired_seeds"] == 1 else str(arm["verdict"])
 
 
 def _verdict_colour(kind: str) -> str:
@@ -474,10 +479,19 @@ def per_class(recalls: pd.DataFrame, *, effects: pd.DataFrame | None = None, ax:
     if baseline.empty or others.empty:
         raise NothingToDraw(f"{'the baseline' if baseline.empty else 'no arm but the baseline'} has a finished seed")
     pairs = others.merge(baseline, on=["seed", "class"], suffixes=("", "_baseline"))
-    if pairs.empty:
+    known = recalls.head(0) if effects is None else effects[effects["measure"] == "recall"]
+    known = known[known["class"].isin(baseline["class"])]
+    if pairs.empty and known.empty:
         raise NothingToDraw("no arm has a finished seed in common with the baseline")
     pairs["change"] = 100 * (pairs["recall"] - pairs["recall_baseline"])
     changes = pairs.pivot_table(index="arm", columns="class", values="change", aggfunc="mean")
+    shared = pairs.groupby("arm")["seed"].nunique()
+    for arm, own in known.groupby("arm"):
+        if arm not in shared or (
+            "paired_seeds" in own and own["paired_seeds"].iloc[0] != shared[arm]
+        ):  # they do not pair
+            changes = changes.drop(index=arm, errors="ignore")
+            changes = pd.concat([changes, 100 * own.pivot(index="arm", columns="class", values="delta")])
     changes = changes.reindex(index=others["arm"].unique(), columns=baseline["class"].unique())
     ax = axes_for_rows(changes.index, extra=1.1) if ax is None else ax
     classes = changes.shape[1]

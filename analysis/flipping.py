@@ -62,8 +62,8 @@ def flipping_images(outcomes: Outcomes, *, most: int = 12) -> list[FlippingImage
     baseline = outcomes.baseline.name
     found: dict[int, list[Flip]] = {}
     for arm in outcomes.arms:
-        shared = sorted(outcomes.correct[arm.name].keys() & outcomes.correct[baseline].keys())
-        if arm.is_baseline or not shared:
+        shared = outcomes.shared_seeds(arm.name)
+        if arm.is_baseline or not shared or not outcomes.is_paired(arm.name):
             continue
         own, its = (np.stack([outcomes.correct[name][seed] for seed in shared]) for name in (arm.name, baseline))
         changes: tuple[tuple[Change, np.ndarray], ...] = (("lost", its & ~own), ("gained", own & ~its))

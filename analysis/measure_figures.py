@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.effects import WIDEST
 from analysis.figures import BASELINE, TICKS, NothingToDraw, axes, axes_for_names, axes_for_rows, note, wrapped
 from analysis.labels import NOTE, QUIET, label_ends
+from analysis.metric import WIDEST
 
 MARKERS = "os^vP*X<>phd"
 """Of arms; the baseline is a diamond."""

@@ -4,7 +4,8 @@ import math
 
 import pandas as pd
 
-from analysis.effects import WIDEST, probability
+from analysis.effects import probability
+from analysis.metric import WIDEST
 from analysis.render import Column, Table
 
 ARM = Column("arm", lambda row: str(row["arm"]), "left", 0)

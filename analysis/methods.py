@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from ablations.text import quoted
 from ablations.units import counted, duration
+from analysis.metric import ACCURACY, Metric
 from analysis.outcomes import Outcomes, StudiedArm, in_words
 from analysis.sequential import UNLIKELY
 from cnnkit.description import KRIZHEVSKY, DataDescription
@@ -62,6 +64,15 @@ BIBTEX = r"""@article{holm1979simple,
   number  = {1},
   pages   = {article 3},
   year    = {2004}
+}
+@article{welch1947generalization,
+  author  = {B. L. Welch},
+  title   = {The Generalization of {Student's} Problem When Several Different Population Variances Are Involved},
+  journal = {Biometrika},
+  volume  = {34},
+  number  = {1--2},
+  pages   = {28--35},
+  year    = {1947}
 }
 @book{searle1992variance,
   author    = {Shayle R. Searle and George Casella and Charles E. McCulloch},
@@ -123,6 +134,8 @@ def paragraph(outcomes: Outcomes, *, margin: float) -> str:
 
 def _data(outcomes: Outcomes) -> str:
     data, split = outcomes.study.data, outcomes.study.split
+    if outcomes.study.source:
+        return _read(outcomes)
     if data is None or split is None:
         return f"Accuracies are those on {counted(len(outcomes.labels), 'test image')}."
     name = {
@@ -139,6 +152,27 @@ def _data(outcomes: Outcomes) -> str:
         f"We used {name}: {images} of {len(data.classes):,} classes, stored at {data.image_size}x{data.image_size} pixels and "
         f"normalised by the training images' means and standard deviations; subsets, and parts that the data set does not come "
         f"with, were stratified by class and assigned by a hash of the images' content (fingerprint {data.fingerprint})."
+    )
+
+
+def _read(outcomes: Outcomes) -> str:
+    """What results were read, where they are not this software's own."""
+    metric = outcomes.metric
+    what = (
+        f"one number a run, {metric.name}{f' in {metric.unit}' if metric.unit else ''}, of which "
+        f"{'less' if metric.lower_is_better else 'more'} is better"
+        if outcomes.detail == "value"
+        else f"predictions for {len(outcomes.labels):,} test images"
+    )
+    runs = outcomes.finished.groupby("arm")["seed"].size()
+    least, most = int(runs.min()), int(runs.max())
+    number = counted(most, "run") if least == most else f"{least} to {most} runs"
+    study = outcomes.study
+    of_file = f" ({study.fingerprint})" if study.fingerprint else ""
+    return (
+        f"Results were read from {study.source}{of_file}: {what}, of {counted(len(outcomes.arms), 'arm')} with {number} "
+        "each. How and on what the networks were trained is not part of it, nor whether runs were added after results had been "
+        "seen, which the tests would have to pay for."
     )
 
 
@@ -290,6 +324,8 @@ def _augmentation(augmentation: Augmentation) -> str:
 
 def _pairing(outcomes: Outcomes) -> str:
     plan = outcomes.study.looks
+    if outcomes.study.source:
+        return ""
     seeds = f"the same {counted(len(outcomes.seeds), 'seed')}"
     if plan is not None and len(plan.seeds) > 1:
         seeds = f"the first {plan.seeds[0]} to {plan.seeds[-1]} of the same seeds"
@@ -325,10 +361,15 @@ def _pairing(outcomes: Outcomes) -> str:
 
 
 def _test(outcomes: Outcomes, margin: float) -> str:
-    baseline = outcomes.correct[outcomes.baseline.name].keys()
-    pairs = [len(outcomes.correct[arm.name].keys() & baseline) for arm in outcomes.arms if not arm.is_baseline]
-    tests = sum(seeds > 1 for seeds in pairs)
-    if not any(pairs):
+    others = [arm.name for arm in outcomes.arms if not arm.is_baseline]
+    runs = {name: len(own) for name, own in outcomes.predictions.items()}
+    unpaired = [name for name in others if not outcomes.is_paired(name)]
+    seeds = [
+        min(runs[name], runs[outcomes.baseline.name]) if name in unpaired else len(outcomes.shared_seeds(name))
+        for name in others
+    ]
+    tests = sum(count > 1 for count in seeds)
+    if not any(seeds):
         return ""
     if not tests:
         return "With one seed, differences to the baseline are given without intervals."
@@ -339,16 +380,56 @@ def _test(outcomes: Outcomes, margin: float) -> str:
             f" Test images that belong together are no independent draws: the {count:,} clusters are the unit, and intervals "
             "are for new clusters."
         )
+    equivalent = (
+        f"; an arm is called equivalent where two one-sided tests, adjusted likewise, find it within "
+        f"{_margin(outcomes.metric, margin)}"
+        if margin
+        else ""
+    )
     return (
-        "Effects are mean differences in top-1 test accuracy to the baseline, paired by seed and test image, with "
-        "intervals for new seeds and new test images, each of the level of the test behind the arm's verdict: the variance is "
-        "that of a two-way random-effects model over seeds and images [searle1992variance], the quantile Cochran's weighted one "
-        f"[cochran1964approximate].{clusters} "
+        f"{_effects(outcomes, unpaired if len(unpaired) < len(others) else [])}{clusters} "
         f"P-values of the {counted(tests, 'comparison')} are adjusted by Holm's method [holm1979simple]"
-        f"{_looked(outcomes)} and called significant below 0.05; an arm is called equivalent where two one-sided tests, "
-        f"adjusted likewise, find it within {100 * margin:g} percentage point{'' if margin == 0.01 else 's'}. All of it holds if "
+        f"{_looked(outcomes)} and called significant below 0.05{equivalent}. All of it holds if "
         f"no seed behaves differently in kind: what befalls one seed in ten is not seen in three."
     )
+
+
+def _margin(metric: Metric, margin: float) -> str:
+    if not metric.is_share:
+        return metric.amount(margin)
+    return f"{100 * margin:g} percentage point{'' if margin == 0.01 else 's'}"
+
+
+def _effects(outcomes: Outcomes, unpaired: Sequence[str]) -> str:
+    """What an effect is, and what its interval carries.
+
+    Args: unpaired: arms whose seeds do not pair with the baseline's, where others' do.
+    """
+    name = "top-1 test accuracy" if outcomes.metric is ACCURACY else outcomes.metric.name
+    others = [arm.name for arm in outcomes.arms if not arm.is_baseline]
+    paired = any(outcomes.is_paired(arm) for arm in others)
+    by_image = outcomes.detail != "value"
+    if paired:
+        what = f"mean differences in {name} to the baseline, paired by seed{' and test image' if by_image else ''}"
+    else:
+        what = f"differences in mean {name} to the baseline over independent runs{', paired by test image' if by_image else ''}"
+    level = "each of the level of the test behind the arm's verdict"
+    degrees = "" if paired else ", with Welch's degrees of freedom for the runs [welch1947generalization]"
+    if by_image:
+        how = (
+            f"intervals for new seeds and new test images, {level}: the variance is that of a two-way random-effects model over "
+            f"seeds and images [searle1992variance]{degrees}, the quantile Cochran's weighted one [cochran1964approximate]"
+        )
+    else:
+        test = "paired t intervals" if paired else "Welch's t intervals [welch1947generalization]"
+        how = f"{test} for new seeds on the same test set, {level}"
+    apart = (
+        f" Runs of {', '.join(map(quoted, unpaired))} do not pair with the baseline's by seed: there, effects are differences "
+        "of means over independent runs, with Welch's degrees of freedom [welch1947generalization]."
+        if unpaired
+        else ""
+    )
+    return f"Effects are {what}, with {how}.{apart}"
 
 
 def _looked(outcomes: Outcomes) -> str:

@@ -104,7 +104,7 @@ def moderate(effects: Sequence[PairedEffect]) -> list[PairedEffect]:
     if not with_interval:
         return list(effects)
     own = np.array([effect.seed_variance for effect in with_interval])
-    variances, prior_df = moderated(own, np.array([effect.n_seeds - 1.0 for effect in with_interval]))
+    variances, prior_df = moderated(own, np.array([effect.degrees_of_freedom for effect in with_interval]))
     shrunk = iter(zip(variances.tolist(), prior_df.tolist(), strict=True))
     return [effect if effect.reason else _with_variance(effect, *next(shrunk)) for effect in effects]
 
@@ -123,7 +123,7 @@ def stands_out(effects: Sequence[PairedEffect]) -> Bool[np.ndarray, " effects"]:
     if len(tests) <= LEAST_OTHERS:
         return found
     variances = np.array([effects[place].seed_variance for place in tests])
-    found[tests] = standing_out(variances, np.array([effects[place].n_seeds - 1.0 for place in tests]))
+    found[tests] = standing_out(variances, np.array([effects[place].degrees_of_freedom for place in tests]))
     return found
 
 

@@ -4,14 +4,18 @@ From a study's results folder (`Outcomes.from_store`), of which it reads manifes
 plan is made, no network built and no code imported, so that a study can be read wherever its folder is. What a results
 folder knows besides (curves, devices, costs, the text of the question) is optional: tables and figures leave blank what
 is not there.
+
+Or from anybody's table (`Outcomes.from_frame`): a row a prediction, or a row a run, of which tables and figures show as much
+as it allows.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 import pandas as pd
@@ -23,13 +27,20 @@ from ablations.record import ArmEntry, ClassQuestion, Command, LookPlan, Part, R
 from ablations.store import DamagedRecord, Store
 from ablations.text import printable, quoted
 from ablations.units import counted
+from analysis import frames
+from analysis.metric import ACCURACY, Detail, Metric
 from cnnkit.cost import Cost
 from cnnkit.description import DataDescription
 from cnnkit.errors import UserError
 from cnnkit.metrics import Epoch
 
+Pairing = Literal["seeds", "shared seeds"]
+"""Which runs are compared: those of one seed; the same where two arms share enough of them, else all runs as independent ones."""
 Predictions = Mapping[str, Mapping[int, np.ndarray]]
 """For each arm and seed, the class that the network predicts for each test image, a position in the class names."""
+
+MOST_CLASSES = 500
+"""Of more, nobody reads tests by class, which would be hundreds of thousands."""
 
 CELLS = [
     *("arm", "is_baseline", "seed", "key", "status", "note", "changes", "chosen", "protocol", "epochs", "parameters"),
@@ -103,6 +114,12 @@ class Description:
     """What every seed of each arm has chosen for itself by its validation accuracy; `Outcomes.cells` says what."""
     class_questions: Sequence[ClassQuestion] = ()
     """Classes, or groups of classes, of which each gets a test of its own."""
+    source: str = ""
+    """What results were read from where they are not this software's own, such as: the table runs.csv."""
+    fingerprint: str = ""
+    """Of the table's file, such as: SHA-256 0123456789ab."""
+    notes: Sequence[str] = ()
+    """How a table was taken: sentences."""
 
     @property
     def data_text(self) -> str:
@@ -133,6 +150,8 @@ class Answers:
     clusters: np.ndarray | None = None
     """Which test images belong together, such as frames of one video: any number, the same for those of one cluster, (images,)
     int64. None: each stands for itself."""
+    values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Of each arm and seed the metric, where that is all that is known."""
     damaged: Sequence[Excluded] = ()
     """Finished cells whose logits cannot be used."""
 
@@ -159,6 +178,47 @@ class Outcomes:
     """Learning curves of finished cells, by arm and seed, where they are known."""
     read_logits: Callable[[str, int, Part], tuple[np.ndarray, np.ndarray]] | None = None
     study: Description = Description("study")
+    metric: Metric = ACCURACY
+    """What arms are compared by. Where it is another one, `cells` has it as test_accuracy."""
+    detail: Detail = "predictions"
+    """What is known of each run's answers."""
+    pairing: Pairing = "seeds"
+
+    @classmethod
+    def from_frame(
+        cls,
+        table: pd.DataFrame,
+        *,
+        baseline: str,
+        name: str = "table",
+        source: str = "",
+        **options: Unpack[frames.Options],
+    ) -> Self:
+        """The outcomes of anybody's runs, from a table with one row a prediction, or one row a run.
+
+            Outcomes.from_frame(table, baseline="plain")  # finds columns with usual names: arm, seed, image, label, prediction
+            Outcomes.from_frame(runs, baseline="lr 0.1", arm="lr", value="val_loss", lower_is_better=True)
+
+        Args: baseline: the arm that the others are compared with. name: of the comparison. source: what messages and the
+            report call the table. options: names of columns (`analysis.columns.Given`), and of the metric its unit, which
+            direction is better and which of several it is; names by class number; and whether runs of one seed belong together
+            (`analysis.frames.Options`).
+        Raises: UserError: the table cannot be compared, and why.
+        """
+        called = source or f"the {name}"
+        found = frames.read(table, options, source=called)
+        if baseline not in found.arms:
+            near = get_close_matches(baseline, found.arms, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {frames.some(list(found.arms))}"
+            raise UserError(f"{called} has no arm {baseline!r} for a baseline: {hint}")
+        if len(found.arms) < 2:
+            raise UserError(
+                f"{called} has one arm, {baseline!r}; there is nothing to compare it with, unless other columns tell arms apart "
+                "(--arm-column)"
+            )
+        if not found.predictions[baseline]:
+            raise UserError(f"{called} has no finished run of the baseline {baseline!r}")
+        return cls(**_of_table(found, baseline), study=Description(name, source=called, notes=found.notes))
 
     @classmethod
     def from_store(cls, path: Path | str, study: str | None = None) -> Self:
@@ -240,6 +300,11 @@ class Outcomes:
         return replace(self, study=replace(self.study, class_questions=asked))
 
     @property
+    def knows_classes(self) -> bool:
+        """Whether something can be said class by class."""
+        return self.detail in ("predictions", "recall") and len(self.classes) <= MOST_CLASSES
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Every seed that an arm of the study has, whether its cell is finished or not."""
         return tuple(sorted(self.cells["seed"].unique().tolist()))
@@ -275,6 +340,32 @@ class Outcomes:
             arm: {seed: predicted == self.labels for seed, predicted in seeds.items()}
             for arm, seeds in self.predictions.items()
         }
+
+    @cached_property
+    def scores(self) -> Mapping[str, Mapping[int, np.ndarray]]:
+        """For each arm and seed what its mean is compared by: which images are right (images,) bool, or one number (1,) float."""
+        if self.detail != "value":
+            return self.correct
+        return {arm: {seed: np.array([n]) for seed, n in own.items()} for arm, own in self._answers.values.items()}
+
+    def shared_seeds(self, arm: str, other: str | None = None) -> list[int]:
+        """Seeds of which both arms have a result that can be used.
+
+        Args: other: the baseline, where none is named.
+        """
+        return sorted(self.predictions[arm].keys() & self.predictions[other or self.baseline.name].keys())
+
+    def is_paired(self, arm: str, other: str | None = None) -> bool:
+        """Whether the runs of two arms are compared seed by seed: with "shared seeds", if they share two or more, and at
+        least half of those of the arm that has fewer.
+
+        Args: other: the baseline, where none is named.
+        """
+        if self.pairing == "seeds":
+            return True
+        least = min(len(self.predictions[name]) for name in (arm, other or self.baseline.name))
+        shared = len(self.shared_seeds(arm, other))
+        return shared >= max(2, least / 2) or shared == least == 1
 
     @property
     def left_out(self) -> str:
@@ -351,6 +442,7 @@ class Outcomes:
             f"{sentence}, so that it is not known how often the study was looked at."
             for sentence in self.study.damaged_commands
         ]
+        notes += self._limits
         if self.looks > 1:
             notes.append(
                 f"Seeds were added after results had been seen: p-values of the effects pay for {self.looks} looks."
@@ -367,6 +459,45 @@ class Outcomes:
                 "of the tables by class, confusions and factors do not, so that they are to explore with."
             )
         return notes
+
+    @property
+    def _limits(self) -> list[str]:
+        """What cannot be said because a table does not know it; nothing of a study of this software's own."""
+        source = _capital(self.study.source)
+        known_by = {
+            "value": f"{source} has one number a run: intervals are for new seeds on this test set only, and nothing is said of "
+            "classes or images.",
+            "correct": f"{source} says of each image only whether it is right: nothing is said of classes.",
+            "recall": f"{source} does not say which class a wrong answer names: of classes only recall is known.",
+        }
+        notes = [known_by[self.detail]] if self.detail in known_by else []
+        if len(self.classes) > MOST_CLASSES:
+            notes.append(
+                f"There are {len(self.classes):,} classes, too many for tests class by class (at most {MOST_CLASSES})."
+            )
+        others = [arm.name for arm in self.arms if not arm.is_baseline and self.predictions[arm.name]]
+        unpaired = [name for name in others if not self.is_paired(name)]
+        if unpaired:
+            who = "Runs do" if len(unpaired) == len(others) else f"Seeds of {', '.join(map(quoted, unpaired))} do"
+            notes.append(
+                f"{who} not pair with the baseline's: they are compared as independent runs, whose intervals are mostly wider, "
+                "and nothing is said of images that flip."
+            )
+        lonely = {
+            name: len(self.predictions[name].keys() ^ self.predictions[self.baseline.name].keys())
+            for name in others
+            if self.study.source and name not in unpaired
+        }
+        if any(lonely.values()):
+            listed = ", ".join(f"{quoted(name)}: {count}" for name, count in lonely.items() if count)
+            notes.append(
+                f"Seeds that only the arm or only the baseline has are left out of their difference: {listed}."
+            )
+        return notes
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _beside(arm: StudiedArm, reference: StudiedArm) -> dict[str, Any]:
@@ -404,6 +535,34 @@ def _change(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(_change(*item) for item in value.items())
     return f"{plain} {value:g}" if isinstance(value, float) else f"{plain} {value}"
+
+
+# -- a table
+
+
+def _of_table(found: frames.Tabled, baseline: str) -> dict[str, Any]:
+    arms = tuple(StudiedArm(name, is_baseline=name == baseline, levels=levels) for name, levels in found.arms.items())
+
+    def mean(arm: str, seed: int) -> float:
+        if found.detail == "value":
+            return found.values[arm][seed]
+        return float((found.predictions[arm][seed] == found.labels).mean())
+
+    lost = {(each.arm, each.seed): each.status for each in found.unfinished}
+    rows = [
+        {
+            "arm": arm.name, "is_baseline": arm.is_baseline, "seed": seed,
+            "status": "finished" if seed in found.predictions[arm.name] else lost[arm.name, seed],
+            "test_accuracy": mean(arm.name, seed) if seed in found.predictions[arm.name] else None,
+        }
+        for arm in arms
+        for seed in sorted({*found.predictions[arm.name], *(seed for name, seed in lost if name == arm.name)})
+    ]  # fmt: skip
+    answers = Answers(found.labels, found.predictions, found.clusters, found.values)
+    return {
+        "arms": arms, "classes": found.classes, "cells": cell_table(rows), "read_answers": lambda: answers,
+        "metric": found.metric, "detail": found.detail, "pairing": "shared seeds",
+    }  # fmt: skip
 
 
 # -- reading a results folder

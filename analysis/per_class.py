@@ -30,9 +30,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from analysis.outcomes import Outcomes
+from analysis.runs import unpaired_effect
 from analysis.statistics import (
     SIGNIFICANT,
     PairedEffect,
@@ -40,7 +41,6 @@ from analysis.statistics import (
     contrast_effect,
     holm,
     mcnemar,
-    paired_effect,
 )
 
 Measure = Literal["recall", "precision", "f1"]
@@ -81,6 +81,8 @@ def rows_of(outcomes: Outcomes) -> list[Row]:
 
     Left out: classes with fewer than two test images, of which nothing can be said, and groups with such a class.
     """
+    if not outcomes.knows_classes:
+        return []
     classes = outcomes.classes
     told = {classes[place] for place in _with_images(outcomes)}
     groups = [
@@ -94,6 +96,11 @@ def rows_of(outcomes: Outcomes) -> list[Row]:
         *groups,
         *(Row("difference", f"{a.name} - {b.name}", a.weights - b.weights) for a, b in compared),
     ]
+
+
+def measures_of(outcomes: Outcomes) -> tuple[Measure, ...]:
+    """What can be said of a class: where it is not known which class a wrong answer names, its recall alone."""
+    return MEASURES if outcomes.detail == "predictions" else ("recall",)
 
 
 def _with_images(outcomes: Outcomes) -> list[int]:
@@ -113,14 +120,16 @@ def recalls(outcomes: Outcomes) -> pd.DataFrame:
     """
     labels, n = outcomes.labels, len(outcomes.classes)
     of_class = np.bincount(labels, minlength=n)
+    arms = outcomes.arms if outcomes.knows_classes else ()
     return pd.DataFrame(
         [
             (arm.name, arm.is_baseline, seed, name, right / count if count else np.nan)
-            for arm in outcomes.arms
+            for arm in arms
             for seed, correct in outcomes.correct[arm.name].items()
             for name, right, count in zip(
                 outcomes.classes, np.bincount(labels[correct], minlength=n), of_class, strict=True
             )
+            if outcomes.detail == "predictions" or count  # wrong answers have a class without images
         ],
         columns=RECALLS,
     )
@@ -142,10 +151,10 @@ def class_table(outcomes: Outcomes) -> pd.DataFrame:
     rows = []
     for arm in outcomes.arms:
         cells = outcomes.predictions[arm.name]
-        if not cells:
+        if not cells or not about:
             continue
         own = _Linearised(np.stack(list(cells.values())), outcomes.labels, len(outcomes.classes))
-        for measure in MEASURES:
+        for measure in measures_of(outcomes):
             for each in about:
                 values = own.values(each.weights, measure)
                 effect = contrast_effect(
@@ -186,17 +195,17 @@ def class_effects(outcomes: Outcomes) -> pd.DataFrame:
     """
     about, n = rows_of(outcomes), len(outcomes.classes)
     rows = []
-    for arm, seeds, predicted, baseline in _pairs(outcomes):
+    for arm, _, predicted, baseline in _compared(outcomes) if about else ():
         own, other = _Linearised(predicted, outcomes.labels, n), _Linearised(baseline, outcomes.labels, n)
-        for measure in MEASURES:
+        for measure in measures_of(outcomes):
             for each in about:
-                values = own.values(each.weights, measure) - other.values(each.weights, measure)
-                effect = contrast_effect(
-                    values,
+                effect = _difference(
+                    *(of.values(each.weights, measure) for of in (own, other)),
+                    paired=outcomes.is_paired(arm),
                     clusters=own.clusters(each.weights, measure, outcomes.clusters),
                     step=max(of.step(each.weights, measure) for of in (own, other)),
                 )
-                found = {**_interval(effect), "paired_seeds": len(seeds)}
+                found = {**_interval(effect), "paired_seeds": effect.n_seeds}
                 rows.append({"arm": arm, "kind": each.kind, "class": each.name, "measure": measure, **found})
     table = pd.DataFrame(rows, columns=CLASS_EFFECTS)
     is_class = table["kind"] == "class"
@@ -257,18 +266,23 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
     the confusions that some network of the arm or the baseline makes.
     """
     rows = []
-    for arm, seeds, predicted, baseline in _pairs(outcomes):
+    for arm, _, predicted, baseline in (
+        _compared(outcomes) if outcomes.detail == "predictions" and outcomes.knows_classes else ()
+    ):
         for true_class in _with_images(outcomes):
             own = outcomes.labels == true_class
             clusters = None if outcomes.clusters is None else outcomes.clusters[own]
             arm_own, baseline_own = predicted[:, own], baseline[:, own]
             made = set(np.unique(np.concatenate([arm_own, baseline_own])).tolist())
-            nothing = np.zeros_like(arm_own, dtype=bool)
-            not_made = _interval(paired_effect(nothing, nothing, clusters=clusters))
+            nothing = (np.zeros_like(each, dtype=bool) for each in (arm_own, baseline_own))
+            not_made = _difference(*nothing, paired=outcomes.is_paired(arm), clusters=clusters)
             for other_class, other_name in enumerate(outcomes.classes):
                 if other_class == true_class or (other_class not in made and len(outcomes.classes) > MANY_CLASSES):
                     continue
                 arm_taken, baseline_taken = arm_own == other_class, baseline_own == other_class
+                effect = not_made
+                if other_class in made:
+                    effect = _difference(arm_taken, baseline_taken, paired=outcomes.is_paired(arm), clusters=clusters)
                 rows.append(
                     {
                         "arm": arm,
@@ -276,12 +290,8 @@ def confusions(outcomes: Outcomes) -> pd.DataFrame:
                         "predicted_class": other_name,
                         "baseline_rate": baseline_taken.mean(),
                         "arm_rate": arm_taken.mean(),
-                        **(
-                            _interval(paired_effect(arm_taken, baseline_taken, clusters=clusters))
-                            if other_class in made
-                            else not_made
-                        ),
-                        "paired_seeds": len(seeds),
+                        **_interval(effect),
+                        "paired_seeds": effect.n_seeds,
                     }
                 )
     table = pd.DataFrame(rows, columns=CONFUSIONS)
@@ -324,7 +334,9 @@ def flips(outcomes: Outcomes) -> pd.DataFrame:
     those to look at, and no test: the more seeds, the fewer they are.
     """
     rows = []
-    for arm, seeds, predicted, baseline in _pairs(outcomes):
+    for arm, seeds, predicted, baseline in _compared(outcomes) if outcomes.detail != "value" else ():
+        if not outcomes.is_paired(arm):
+            continue
         arm_right, baseline_right = predicted == outcomes.labels, baseline == outcomes.labels
         lost = int((baseline_right & ~arm_right).all(axis=0).sum())
         gained = int((arm_right & ~baseline_right).all(axis=0).sum())
@@ -334,14 +346,31 @@ def flips(outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FLIPS)
 
 
-def _pairs(outcomes: Outcomes) -> Iterator[tuple[str, list[int], np.ndarray, np.ndarray]]:
-    """Each arm that shares seeds with the baseline: its name, those seeds, its predictions and the baseline's (seeds, images)."""
+def _compared(outcomes: Outcomes) -> Iterator[tuple[str, list[int], np.ndarray, np.ndarray]]:
+    """Each arm that is compared with the baseline: its name, its seeds, and its predictions and the baseline's (seeds, images),
+    of the seeds that both have, or, where seeds do not pair, of all that each has.
+    """
     baseline = outcomes.predictions[outcomes.baseline.name]
     for arm in outcomes.arms:
         cells = outcomes.predictions[arm.name]
-        seeds = sorted(cells.keys() & baseline.keys())
-        if seeds and not arm.is_baseline:
-            yield arm.name, seeds, np.stack([cells[s] for s in seeds]), np.stack([baseline[s] for s in seeds])
+        shared = outcomes.shared_seeds(arm.name)
+        own, other = (shared, shared) if outcomes.is_paired(arm.name) else (sorted(cells), sorted(baseline))
+        if own and other and not arm.is_baseline:
+            yield arm.name, own, np.stack([cells[s] for s in own]), np.stack([baseline[s] for s in other])
+
+
+def _difference(
+    arm: Real[np.ndarray, "seeds images"] | Bool[np.ndarray, "seeds images"],
+    baseline: Real[np.ndarray, "others images"] | Bool[np.ndarray, "others images"],
+    *,
+    paired: bool,
+    clusters: Int[np.ndarray, " images"] | None,
+    step: float = 1.0,
+) -> PairedEffect:
+    """The mean of the arm's values less that of the baseline's."""
+    if not paired:
+        return unpaired_effect(arm, baseline, clusters=clusters, step=step)
+    return contrast_effect(arm.astype(np.float64) - baseline, clusters=clusters, step=step)
 
 
 class _Linearised:

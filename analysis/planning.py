@@ -74,23 +74,21 @@ def chances_of_settling(effect: PairedEffect, thresholds: Thresholds) -> Float[n
     )
     seed_df = effect.degrees_of_freedom + more
     seed, rest = squares / seed_df / total, np.broadcast_to(effect.rest_variance / total, delta.shape)
-    parts = Parts(seed, np.full_like(delta, effect.image_variance), rest, seed_df, effect.n_images - 1)
+    parts = Parts(seed, np.full_like(delta, effect.image_variance), rest, seed_df, effect.image_df)
     return np.mean(_settled(delta, parts, thresholds, effect.step), axis=1)
 
 
 def can_be_settled(effect: PairedEffect, thresholds: Thresholds) -> bool:
     """Whether an endless number of seeds would settle an effect of the estimated size on these test images."""
     nothing = np.array(0.0)
-    parts = Parts(nothing, np.array(effect.image_variance), nothing, 1e9, effect.n_images - 1)
+    parts = Parts(nothing, np.array(effect.image_variance), nothing, 1e9, effect.image_df)
     return bool(_settled(np.array(effect.delta), parts, thresholds, effect.step))
 
 
 def image_half_width(effect: PairedEffect) -> float:
     """Half of the 95 % interval that an endless number of seeds would leave."""
     nothing = np.array(0.0)
-    return float(
-        half_width(Parts(nothing, np.array(effect.image_variance), nothing, 1e9, effect.n_images - 1), level=0.95)
-    )
+    return float(half_width(Parts(nothing, np.array(effect.image_variance), nothing, 1e9, effect.image_df), level=0.95))
 
 
 def _settled(delta: np.ndarray, parts: Parts, thresholds: Thresholds, step: float) -> np.ndarray:

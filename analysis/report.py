@@ -23,7 +23,8 @@ from ablations.interruption import removed_if_interrupted
 from ablations.text import printable, quoted
 from ablations.units import counted, duration
 from analysis import figures, methods, tables, verdict_rows
-from analysis.effects import points, remarks
+from analysis.effects import remarks
+from analysis.metric import Metric
 from analysis.outcomes import Outcomes
 from analysis.page_parts import Picture, Section
 from analysis.render import Table, with_minus_signs
@@ -32,6 +33,7 @@ from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
 from analysis.thumbnails import TestImages
 from cnnkit.description import DataDescription
+from cnnkit.errors import UserError
 
 FOLDER, PAGE = "report", "report.html"
 """Where a report lies in a study's folder."""
@@ -52,7 +54,7 @@ def write(study: StudyTables, folder: Path, *, images: TestImages | str = "nobod
         try:
             unfinished.mkdir(parents=True)
             sections = make_all(Source(study, images, lambda name: _picture(name, study, unfinished)))
-            cells = tables.cells(study.outcomes.cells)
+            cells = tables.cells(study.outcomes.cells, metric=study.metric)
             written = [table for section in sections for table in section.all_tables if not table.files]
             for table in (cells, *written):
                 table.write(unfinished)
@@ -82,6 +84,12 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
         remove(earlier)
 
 
+def require_own(folder: Path) -> None:
+    """Raises: UserError: a report would take the place of something else."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / PAGE).is_file())):
+        raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
+
+
 def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
     outcomes, effects = study.outcomes, study.effects
     about = outcomes.study
@@ -93,21 +101,26 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         finalize=_seen,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # filters stand in the order of the marks
-    rows = verdict_rows.verdict_rows(effects)
+    rows = verdict_rows.verdict_rows(effects, study.metric)
     is_open = {row.arm for row in rows if row.kind in ("inconclusive", "no interval", "")}
     folded = is_open if len(is_open) > verdict_rows.SEVERAL else set()
     return environment.get_template("report.html.jinja").render(
         study=about,
-        subtitle=" on ".join(filter(None, (about.protocol, about.data_text))),
+        subtitle=" on ".join(filter(None, (about.protocol, about.data_text))) or about.source,
+        metric=study.metric,
+        by_image=outcomes.detail != "value",
+        compared="seeds that both have"
+        if effects["paired"].all()
+        else "seeds that both have, or over all runs where seeds do not pair",
         baseline=outcomes.baseline.name,
-        baseline_accuracy=_baseline_accuracy(effects),
+        baseline_value=_baseline_value(effects, study.metric),
         answers=verdict_rows.answers(effects),
         quoted=quoted,
         running=_running(outcomes.cells),
         warnings=_warnings(outcomes, effects),
         rows=[row for row in rows if row.arm not in folded],
         folded=[row for row in rows if row.arm in folded],
-        scale=verdict_rows.scale(rows, study.margin),
+        scale=verdict_rows.scale(rows, study.margin, study.metric),
         sections=sections,
         facts=_facts(outcomes),
         commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in about.commands],
@@ -132,9 +145,9 @@ def _seen(value: object) -> object:
     return value if isinstance(value, Markup) else printable(value)
 
 
-def _baseline_accuracy(effects: pd.DataFrame) -> str:
+def _baseline_value(effects: pd.DataFrame, metric: Metric) -> str:
     row = effects[effects["is_baseline"]].iloc[0]
-    return f"{points(row['test_mean'])} %, {counted(row['seeds'], 'seed')}" if row["seeds"] else "not finished"
+    return f"{metric.value(row['test_mean'])}, {counted(row['seeds'], 'seed')}" if row["seeds"] else "not finished"
 
 
 def _running(cells: pd.DataFrame) -> str:
@@ -185,6 +198,8 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
         ("protocol", "; the baseline: ".join(filter(None, (outcomes.study.protocol, baseline)))),
         ("tuned", "" if tuning is None else f"{tuning.words}, by every seed for itself on the validation images"),
         ("data", outcomes.study.data_text),
+        ("source", ", ".join(filter(None, (outcomes.study.source, outcomes.study.fingerprint)))),
+        ("read as", "; ".join(outcomes.study.notes)),
         ("cells", f"{len(outcomes.arms)} arms x {_seeds(cells)}: "
                   f"{_listed(cells['status'].value_counts(sort=False))}"),
         ("not finished", "; ".join(f"{quoted(str(row.arm))}, seed {row.seed}: {row.status}" for row in lost.itertuples())),

@@ -46,9 +46,11 @@ def effects(source: Source) -> list[Section]:
     title, arms = study.outcomes.study.name, len(study.outcomes.arms)
     details = []
     if not study.variances.empty:
-        details.append(("Variances over seeds, own and moderated", tables.variances(study.variances)))
+        details.append(
+            ("Variances over seeds, own and moderated", tables.variances(study.variances, metric=study.metric))
+        )
     if not study.pairs.empty:
-        details.append((f"All {len(study.pairs)} pairs of arms", tables.pairs(study.pairs)))
+        details.append((f"All {len(study.pairs)} pairs of arms", tables.pairs(study.pairs, metric=study.metric)))
     too_many = (
         f"{arms} arms are too many for a table of all pairs; report.py --against compares all with any one of them."
     )
@@ -56,8 +58,11 @@ def effects(source: Source) -> list[Section]:
         Section(
             "Effects",
             [too_many] if arms > MOST_ARMS else [],
-            figures=[*source.pictures("forest", "cost"), *source.drawn("steps")],
-            tables=[tables.effects(study.effects, title=title), tables.arms(study.effects, title=title)],
+            figures=[*source.pictures("forest"), *source.drawn("cost", "steps")],
+            tables=[
+                _effects(study, title),
+                *([] if study.outcomes.study.source else [tables.arms(study.effects, title=title)]),
+            ],
             details=details,
         )
     ]
@@ -116,6 +121,11 @@ def reproduction(source: Source) -> list[Section]:
     return [section]
 
 
+def _effects(study: StudyTables, title: str) -> Table:
+    by_image = study.outcomes.detail != "value"
+    return tables.effects(study.effects, title=title, metric=study.metric, by_image=by_image)
+
+
 def looks(source: Source) -> list[Section]:
     """How the study went through its planned looks; nothing of it where it has at most one."""
     plan, found = source.study.outcomes.study.looks, source.study.looks
@@ -148,8 +158,10 @@ def factors(source: Source) -> list[Section]:
 
 
 def learning(source: Source) -> list[Section]:
-    """Learning curves, and how far training and validation images lie apart."""
+    """Learning curves, and how far training and validation images lie apart; nothing of it where runs left no curves."""
     fit = source.study.fit
+    if source.study.epochs.empty and len(source.study.outcomes.finished):
+        return []
     return [
         Section(
             "Learning",
@@ -168,14 +180,17 @@ def confidence(source: Source) -> list[Section]:
 
 
 def classes(source: Source) -> list[Section]:
-    """Which classes and groups of classes an arm changes, and which confusions."""
+    """Which classes and groups of classes an arm changes, and which confusions; nothing of it where no answers are known."""
     study = source.study
+    if not study.outcomes.knows_classes:
+        return []
     changes = study.class_effects
-    of_each = ("Recall, precision and F1 of each arm and class", tables.class_table(study.class_table))
+    of_class = tables.class_table(study.class_table)
+    of_each = (of_class.caption.replace("by class", "of each arm and class"), of_class)
     if changes.empty:  # no arm has a pair
         return [Section("Classes", figures=source.pictures("per_class"), details=[of_each])]
     details = [("Differences by class", tables.class_effects(changes)), of_each]
-    parts = [("confusions", tables.confusions(study.gained_and_lost))]
+    parts = [("confusions", tables.confusions(study.gained_and_lost))] if len(study.confusions) else []
     if (changes["kind"] != "class").any():
         parts.insert(0, ("differences between groups of classes", tables.groups(changes)))
     section = Section("Classes", figures=source.pictures("per_class"))
@@ -208,7 +223,7 @@ def flips(source: Source) -> list[Section]:
     study = source.study
     if study.flips.empty:
         return []
-    found = flipping_images(study.outcomes)
+    found = flipping_images(study.outcomes) if study.outcomes.detail == "predictions" else []
     cards: list[Card] = []
     if isinstance(source.images, str):
         words = f"The images themselves are not shown: {source.images}."

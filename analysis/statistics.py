@@ -89,10 +89,12 @@ class PairedEffect:
     p_value: float
     """Two-sided, delta = 0: the largest level at which the interval leaves 0 out is 1 - p_value."""
     p_better: float
-    """Share of the paired seeds in which the arm is ahead on these images; a tie counts half."""
+    """Share of the paired seeds in which the arm is ahead on these images; a tie counts half. Of seeds that do not pair: of all
+    pairs of a seed of the arm and one of the baseline."""
     n_seeds: int
+    """Of seeds that do not pair, the smaller of both numbers."""
     n_images: int
-    """Independent test images; where images belong together, their clusters."""
+    """Independent test images; where images belong together, their clusters. 0 where nothing is known of images."""
     images: Images
     """new: for other test images too. fixed: for this test set only."""
     seed_variance: float
@@ -107,6 +109,10 @@ class PairedEffect:
     """Whether `n_images` counts clusters."""
     prior_df: float = 0.0
     """Degrees of freedom that `seed_variance` has from other arms (see `analysis.moderation`)."""
+    paired: bool = True
+    """Whether each seed of the arm was held against the same seed of the baseline."""
+    seed_df: float | None = None
+    """Degrees of freedom of `seed_variance` from the arm's own seeds and the baseline's; None: `n_seeds` - 1."""
     reason: str = ""
     """Why there is no interval; empty where there is one."""
 
@@ -117,7 +123,12 @@ class PairedEffect:
     @property
     def degrees_of_freedom(self) -> float:
         """Of the seeds' part of the variance; `interval` gives the images' part its own."""
-        return self.n_seeds - 1 + self.prior_df
+        return (self.n_seeds - 1 if self.seed_df is None else self.seed_df) + self.prior_df
+
+    @property
+    def image_df(self) -> int:
+        """Degrees of freedom of the images' part; any number does where there is no such part."""
+        return max(self.n_images - 1, 1)
 
     @property
     def parts(self) -> "Parts":
@@ -126,7 +137,7 @@ class PairedEffect:
             np.array(self.image_variance),
             np.array(self.rest_variance / self.n_seeds),
             seed_df=self.degrees_of_freedom,
-            image_df=self.n_images - 1,
+            image_df=self.image_df,
         )
 
     def half_width(self, level: float = 0.95) -> float:
@@ -149,7 +160,7 @@ class PairedEffect:
         if distance <= 0:
             return 1.0
         least_error = math.sqrt(self.parts.rest + self.parts.image)
-        df = self.degrees_of_freedom * (self.n_images - 1)
+        df = self.degrees_of_freedom * self.image_df
         floor = float(special.stdtr(df, -distance / least_error)) if least_error else 0.0
         few = float(_chance_of_few(np.array(self.delta), margin, self.n_images, self.step))
         return max(_weighted_p_value(distance, self.parts) / 2, floor, few)

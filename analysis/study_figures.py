@@ -27,10 +27,12 @@ class StudyFigure:
 
 
 def _forest(study: StudyTables) -> Axes:
-    return figures.forest(study.effects, study.seed_differences)
+    return figures.forest(study.effects, study.seed_differences, metric=study.metric)
 
 
 def _steps(study: StudyTables) -> Axes:
+    if not any(arm.changes for arm in study.outcomes.arms):
+        raise figures.NothingToDraw("what the arms change is not known")
     repeated = repeated_changes(study.outcomes.arms)
     if repeated:
         raise figures.NothingToDraw(f"more than one arm changes {repeated[0]}, and such changes do not add up")
@@ -88,8 +90,7 @@ FIGURES: dict[str, StudyFigure] = {
     for figure in (
         StudyFigure(
             "forest",
-            "Differences in test accuracy to the baseline: mean, interval of the test behind the verdict, and below it "
-            "a dot per seed.",
+            "Differences to the baseline: mean, interval of the test behind the verdict, and below it a dot per seed.",
             _forest,
         ),
         StudyFigure(

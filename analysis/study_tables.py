@@ -3,6 +3,7 @@
 Report, terminal, figures and notebooks share one `StudyTables`, so that what one of them says the others say too.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,12 +15,12 @@ from analysis.class_questions import class_question_table
 from analysis.effects import effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.looks import look_table
+from analysis.metric import Metric
 from analysis.outcomes import Outcomes
 from analysis.pairs import pair_table
 from analysis.reproduction import Reproduction
 from analysis.study_measures import StudyMeasures
 from analysis.variances import variance_table
-from analysis.verdicts import MARGIN
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,18 @@ class StudyTables:
     """The numbers of a study."""
 
     outcomes: Outcomes
-    margin: float = MARGIN
-    """Differences within it count as equivalent, 0 to 1."""
+    margin: float = math.nan
+    """Differences within it count as equivalent, in the metric's unit, accuracies' 0 to 1. Left out: the metric's own."""
+
+    def __post_init__(self) -> None:
+        """Nobody has to know a metric's margin."""
+        if math.isnan(self.margin):
+            object.__setattr__(self, "margin", self.outcomes.metric.margin)
+
+    @property
+    def metric(self) -> Metric:
+        """What arms are compared by."""
+        return self.outcomes.metric
 
     @cached_property
     def effects(self) -> pd.DataFrame:
@@ -63,8 +74,8 @@ class StudyTables:
 
     @cached_property
     def design(self) -> Design | None:
-        """The crossing of factors that the arms form, if they form one."""
-        return design(self.outcomes.arms)
+        """The crossing of factors that the arms form, if they form one, and their answers to images are known."""
+        return None if self.outcomes.detail == "value" else design(self.outcomes.arms)
 
     @cached_property
     def factor_effects(self) -> pd.DataFrame:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from ablations.text import quoted
 from ablations.units import size
-from analysis.effects import TOO_WIDE_MEANS, WIDEST, difference, mixed_kinds, points, probability, with_interval
+from analysis.effects import TOO_WIDE_MEANS, difference, mixed_kinds, points, probability, with_interval
+from analysis.metric import ACCURACY, WIDEST, Metric
 from analysis.per_class import MEASURES, Measure
 from analysis.render import Column, Table
 
@@ -20,9 +21,9 @@ PAIRED = Column(
 P_HOLM = Column("p Holm", lambda row: probability(row["adjusted_p"]), priority=2)
 
 
-def _with_sd(row: pd.Series, what: str) -> str:
+def _with_sd(row: pd.Series, what: str, metric: Metric = ACCURACY) -> str:
     sd = row[f"{what}_sd"]
-    return points(row[f"{what}_mean"]) + ("" if math.isnan(sd) else f" ({points(sd)})")
+    return metric.number(row[f"{what}_mean"]) + ("" if math.isnan(sd) else f" ({metric.number(sd)})")
 
 
 def _with_ratio(row: pd.Series, what: str) -> str:
@@ -36,35 +37,42 @@ def _seconds(row: pd.Series) -> str:
     return "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}{'*' if row['shared_device'] else ''}"
 
 
-def effects(frame: pd.DataFrame, *, title: str = "") -> Table:
+def effects(frame: pd.DataFrame, *, title: str = "", metric: Metric = ACCURACY, by_image: bool = True) -> Table:
     """Each arm against the baseline, and what else moved with the factor.
 
-    Args: frame: as `analysis.effects.effect_table`. title: of the study.
+    Args: frame: as `analysis.effects.effect_table`. title: of the study. metric: that arms are compared by. by_image: whether
+        answers to images are known, and not only one number a run.
     """
+    costs = (
+        Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
+        Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
+        Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds"), priority=5),
+    )
+    costs_known = bool(frame[["parameters", "head_share", "multiply_adds"]].notna().any(axis=None))
     columns = (
         ARM,
-        Column("difference [interval]", difference, priority=1),
+        Column("difference [interval]", lambda row: difference(row, metric), priority=1),
         replace(P_HOLM, header=f"p Holm{_look(frame)}"),
         Column("verdict", lambda row: str(row["verdict"]), priority=1),
         *((Column("look", _stopped, priority=2),) if "look" in frame else ()),
-        Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=3),
+        Column(f"{metric.heading} (SD)", lambda row: _with_sd(row, "test", metric), priority=3),
         *(
             (Column("balanced % (SD)", lambda row: _with_sd(row, "balanced"), priority=3),)
             if frame["balanced_mean"].notna().any()
             else ()
         ),
         SEEDS,
-        Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
-        Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),
-        Column("mult-adds", lambda row: _with_ratio(row, "multiply_adds"), priority=5),
+        *(costs if costs_known else ()),
     )
+    head = " Head: share of the parameters that sits in the classifier. Blank: not known." if costs_known else ""
+    lower = " Lower is better." if metric.lower_is_better else ""
     notes = (
-        "Test accuracy: mean over seeds with standard deviation. Difference to the baseline in percentage points, paired by "
-        "seed and test image. Its interval, for new seeds and new test images, is that of the test behind the verdict, adjusted "
+        f"{metric.title}: mean over seeds with standard deviation.{lower} Difference to the "
+        f"baseline{metric.in_unit}, {_pairing(frame, by_image)}. Its interval, for new seeds "
+        f"{'and new test images' if by_image else 'on this test set only'}, is that of the test behind the verdict, adjusted "
         f"for the number of arms as p is, by Holm's method{_paid(frame)}: it leaves out 0 where p is below 0.05, and of an "
-        "equivalent arm it lies within the margin. Head: share of the parameters that sits in the classifier. Blank: not known."
-        f"{_balanced(frame)}",
-        *_too_wide(frame, "shown_"),
+        f"equivalent arm it lies within the margin.{head}{_balanced(frame)}",
+        *(_too_wide(frame, "shown_") if metric.is_share else ()),
     )
     baseline = frame.loc[frame["is_baseline"], "arm"].iloc[0]
     return Table("effects", f"{title}{': ' if title else ''}each arm minus {baseline}", frame, columns, notes)
@@ -78,6 +86,18 @@ def _balanced(frame: pd.DataFrame) -> str:
         " Balanced: the mean of the classes' recalls, which counts all classes alike; the classes have unequal numbers of test "
         "images, so that accuracy, on which the differences and verdicts are, counts the large ones more."
     )
+
+
+def _pairing(frame: pd.DataFrame, by_image: bool) -> str:
+    """What is held against what, in words."""
+    by = " and test image" if by_image else ""
+    unpaired = frame.loc[~frame["paired"] & ~frame["is_baseline"], "arm"].tolist()
+    if not unpaired:
+        return f"paired by seed{by}"
+    means = f"of means over all runs{', paired by test image' if by_image else ''} (Welch's test)"
+    if len(unpaired) == len(frame) - 1:
+        return means
+    return f"paired by seed{by}, but for {', '.join(map(quoted, unpaired))}: {means}"
 
 
 def _look(frame: pd.DataFrame) -> str:
@@ -112,19 +132,19 @@ def _too_wide(frame: pd.DataFrame, *prefixes: str) -> tuple[str, ...]:
     return (TOO_WIDE_MEANS,) if any((width > WIDEST).any() for width in widths) else ()
 
 
-def pairs(frame: pd.DataFrame) -> Table:
+def pairs(frame: pd.DataFrame, *, metric: Metric = ACCURACY) -> Table:
     """Every two arms against each other.
 
-    Args: frame: as `analysis.pairs.pair_table`.
+    Args: frame: as `analysis.pairs.pair_table`. metric: that arms are compared by.
     """
     columns = (
         Column("difference", lambda row: f"{quoted(row['arm'])} minus {quoted(row['minus'])}", "left", 0),
-        Column("points [interval]", PAIRED.text, priority=1),
+        Column(f"{'points ' if metric.is_share else ''}[interval]", lambda row: _interval(row, metric), priority=1),
         Column(f"p Holm, {len(frame)} pairs", lambda row: probability(row["adjusted_p"]), priority=2),
         Column("seeds", lambda row: str(row["paired_seeds"]), priority=3),
     )
     notes = (
-        "Accuracy of the first arm less that of the second, in percentage points, over the seeds that both have finished. A "
+        f"{metric.title} of the first arm less that of the second,{metric.in_unit}, over the seeds that both have finished. A "
         "family of its own: p and intervals are adjusted for all these pairs by Holm's method, so a difference to the baseline "
         "may be significant in the table of effects, which asks fewer questions, and not here.",
         *_too_wide(frame, ""),
@@ -188,23 +208,19 @@ def looks(frame: pd.DataFrame) -> Table:
     return Table("looks", "How each arm went through the planned looks", frame, columns, notes)
 
 
-def variances(frame: pd.DataFrame) -> Table:
+def variances(frame: pd.DataFrame, *, metric: Metric = ACCURACY) -> Table:
     """Each arm with the variance of its own, and with one that borrows from the others.
 
-    Args: frame: as `analysis.variances.variance_table`.
+    Args: frame: as `analysis.variances.variance_table`. metric: that arms are compared by.
     """
     columns = (
         ARM,
         Column("seeds", lambda row: str(row["paired_seeds"]), priority=3),
-        Column("SD own", lambda row: points(row["seed_sd"]), priority=2),
-        Column("difference [own]", PAIRED.text, priority=1),
+        Column("SD own", lambda row: metric.number(row["seed_sd"]), priority=2),
+        Column("difference [own]", lambda row: _interval(row, metric), priority=1),
         Column("p own", lambda row: probability(row["p_value"]), priority=3),
-        Column("SD moderated", lambda row: points(row["moderated_sd"]), priority=2),
-        Column(
-            "[moderated]",
-            lambda row: with_interval(row["delta"], row["moderated_low"], row["moderated_high"], sign=True),
-            priority=1,
-        ),
+        Column("SD moderated", lambda row: metric.number(row["moderated_sd"]), priority=2),
+        Column("[moderated]", lambda row: _interval(row, metric, "moderated_"), priority=1),
         Column("p moderated", lambda row: probability(row["moderated_p_value"]), priority=3),
         Column("", lambda row: "stands out" if row["stands_out"] else "", "left", 1),
     )
@@ -215,6 +231,10 @@ def variances(frame: pd.DataFrame) -> Table:
         "decides is chosen before results are seen (--variance). Intervals and p-values are of each arm by itself.",
     )
     return Table("variances", "Variances over seeds: own and moderated", frame, columns, notes)
+
+
+def _interval(row: pd.Series, metric: Metric, prefix: str = "") -> str:
+    return metric.with_interval(row["delta"], row[f"{prefix}low"], row[f"{prefix}high"], sign=True)
 
 
 def arms(frame: pd.DataFrame, *, title: str = "") -> Table:
@@ -352,16 +372,17 @@ def class_effects(frame: pd.DataFrame) -> Table:
 
     Args: frame: as `analysis.per_class.class_effects`.
     """
+    measures = _measures(frame)
     wide = _by_measure(frame, ["arm", "kind", "class"], ["delta", "low", "high", "p_value", "adjusted_p"])
     columns = (
         ARM,
         CLASS,
-        *(column for measure in MEASURES for column in _change(measure)),
+        *(column for measure in measures for column in _change(measure)),
     )
     notes = (
         "Differences to the baseline in percentage points, paired by seed and test image. p is adjusted by Holm's method over "
         "all arms and classes of a measure, and over all arms and groups; intervals are not.",
-        *_too_wide(wide, *(f"{measure}_" for measure in MEASURES)),
+        *_too_wide(wide, *(f"{measure}_" for measure in measures)),
     )
     return Table("class_effects", "By class: each arm minus the baseline", wide, columns, notes)
 
@@ -371,20 +392,28 @@ def class_table(frame: pd.DataFrame) -> Table:
 
     Args: frame: as `analysis.per_class.class_table`.
     """
+    measures = _measures(frame)
     wide = _by_measure(frame, ["arm", "kind", "class", "images", "seeds"], ["mean", "sd", "low", "high"])
     columns = (
         ARM,
         CLASS,
         Column("images", lambda row: f"{row['images']:,}", priority=4),
-        *(_level(measure) for measure in MEASURES),
+        *(_level(measure) for measure in measures),
         SEEDS,
     )
     notes = (
         "Mean over seeds, with a 95 % interval for new seeds and new test images. Overlapping intervals of two arms say "
         "nothing about their difference, which is paired.",
-        *_too_wide(wide, *(f"{measure}_" for measure in MEASURES)),
+        *_too_wide(wide, *(f"{measure}_" for measure in measures)),
     )
-    return Table("classes", "Recall, precision and F1 by class", wide, columns, notes)
+    title = "Recall, precision and F1 by class" if len(measures) > 1 else "Recall by class"
+    return Table("classes", title, wide, columns, notes)
+
+
+def _measures(frame: pd.DataFrame) -> list[Measure]:
+    """Those that the table has, in their order; all where it is empty."""
+    found = {*frame["measure"]}
+    return [measure for measure in MEASURES if measure in found or not found]
 
 
 def _change(measure: Measure) -> tuple[Column, Column]:
@@ -406,7 +435,7 @@ def _by_measure(frame: pd.DataFrame, rows: list[str], values: list[str]) -> pd.D
         frame.loc[frame["measure"] == measure, [*rows, *values]]
         .rename(columns={value: f"{measure}_{value}" for value in values})
         .set_index(rows)
-        for measure in MEASURES
+        for measure in _measures(frame)
     ]
     return pd.concat(parts, axis="columns").reset_index()
 
@@ -460,21 +489,28 @@ def flips(frame: pd.DataFrame) -> Table:
     return Table("flips", "Images that flip", frame, columns, notes)
 
 
-def cells(frame: pd.DataFrame) -> Table:
+def cells(frame: pd.DataFrame, *, metric: Metric = ACCURACY) -> Table:
     """Every cell of the study, where it was trained and what came of it.
 
-    Args: frame: as `analysis.outcomes.Outcomes.cells`.
+    Args: frame: as `analysis.outcomes.Outcomes.cells`. metric: that arms are compared by.
     """
-    columns = (
+    columns: tuple[Column, ...] = (
         ARM,
         Column("seed", lambda row: str(row["seed"]), priority=0),
         Column("status", lambda row: str(row["status"]), "left", 1),
-        Column("test %", lambda row: points(row["test_accuracy"]), priority=2),
-        Column("s", lambda row: "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}", priority=3),
-        Column(
-            "device", lambda row: "" if pd.isna(row["device"]) else f"{row['device']}, {row['precision']}", "left", 4
-        ),
-        Column("key", lambda row: str(row["key"]), "left", 5),
-        Column("note", lambda row: str(row["note"]), "left", 3),
+        Column(metric.heading, lambda row: metric.number(row["test_accuracy"]), priority=2),
     )
+    if frame["seconds"].notna().any() or frame["key"].any():  # else it is anybody's table, which knows no more
+        columns = (
+            *columns,
+            Column("s", lambda row: "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}", priority=3),
+            Column(
+                "device",
+                lambda row: "" if pd.isna(row["device"]) else f"{row['device']}, {row['precision']}",
+                "left",
+                4,
+            ),
+            Column("key", lambda row: str(row["key"]), "left", 5),
+            Column("note", lambda row: str(row["note"]), "left", 3),
+        )
     return Table("cells", "Every cell: one arm, one seed", frame, columns)

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from ablations.units import counted
-from analysis.effects import TOO_WIDE, WIDEST, also_moved, points
+from analysis.effects import also_moved
+from analysis.metric import ACCURACY, Metric
 
 FARTHEST = 4
 """The scale ends at so many times the largest difference (or margin): an interval that goes on ends in an arrow."""
@@ -30,11 +31,12 @@ PHRASES = {
 
 @dataclass(frozen=True)
 class Scale:
-    """Differences (0 to 1) on a line: a place is in percent of its length."""
+    """Differences on a line, of accuracies 0 to 1: a place is in percent of its length."""
 
     low: float
     high: float
     margin: float
+    metric: Metric = ACCURACY
 
     def place(self, difference: float) -> float:
         """Within the line, whatever the difference."""
@@ -43,10 +45,12 @@ class Scale:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Places with their labels, in percentage points."""
-        steps = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(100 * self.low, 100 * self.high)
-        inside = [step for step in steps if 100 * self.low <= step <= 100 * self.high]
-        return [(self.place(step / 100), "0" if abs(step) < 1e-9 else f"{step:+g}") for step in inside]
+        """Places with their labels, in percentage points or the metric's unit."""
+        scale = self.metric.scale
+        low, high = scale * self.low, scale * self.high
+        inside = [step for step in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= step <= high]
+        zero = 1e-9 * (high - low)
+        return [(self.place(step / scale), "0" if abs(step) < zero else f"{step:+g}") for step in inside]
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,11 @@ class VerdictRow:
     kind: str
     """The verdict; empty where there is no pair of cells."""
     number: str
-    """The difference in percentage points; empty where there is none."""
+    """The difference in percentage points or the metric's unit; empty where there is none."""
     interval: str
     """In brackets, or why there is none."""
     mean: float
-    """The difference, 0 to 1."""
+    """The difference, of accuracies 0 to 1."""
     ends: tuple[float, float] | None
     """Of the interval, where it is drawn."""
     moved: str
@@ -96,31 +100,29 @@ def answers(effects: pd.DataFrame) -> list[Answer]:
     ]
 
 
-def verdict_rows(effects: pd.DataFrame) -> list[VerdictRow]:
+def verdict_rows(effects: pd.DataFrame, metric: Metric = ACCURACY) -> list[VerdictRow]:
     """The arms beside the baseline, in the grid's order.
 
-    Args: effects: as `analysis.effects.effect_table`.
+    Args: effects: as `analysis.effects.effect_table`. metric: that they are compared by.
     """
-    return [_row(row) for _, row in effects[~effects["is_baseline"]].iterrows()]
+    return [_row(row, metric) for _, row in effects[~effects["is_baseline"]].iterrows()]
 
 
-def _row(row: pd.Series) -> VerdictRow:
+def _row(row: pd.Series, metric: Metric) -> VerdictRow:
     low, high = float(row["shown_low"]), float(row["shown_high"])
-    drawn = not math.isnan(low) and high - low <= WIDEST
-    seeds = counted(row["paired_seeds"], "seed")
+    drawn = not math.isnan(low) and high - low <= metric.widest
+    seeds = counted(row["paired_seeds"], "seed") if row["paired"] else "not paired"
     if math.isnan(row["delta"]):
         interval = "no finished pair of cells"
     elif math.isnan(low):
-        interval = f"{seeds}: no interval"
-    elif drawn:
-        interval = f"[{points(low, sign=True)}, {points(high, sign=True)}], {seeds}"
+        interval = f"{counted(row['paired_seeds'], 'seed')}: no interval"
     else:
-        interval = f"{TOO_WIDE}, {seeds}"
+        interval = f"{metric.interval(low, high, sign=True)}, {seeds}"
     remark = "" if row["remark"] == "one seed: no interval" else str(row["remark"])
     return VerdictRow(
         arm=str(row["arm"]),
         kind=str(row["verdict"]),
-        number=points(row["delta"], sign=True),
+        number=metric.number(row["delta"], sign=True),
         interval=interval,
         mean=float(row["delta"]),
         ends=(low, high) if drawn else None,
@@ -129,11 +131,11 @@ def _row(row: pd.Series) -> VerdictRow:
     )
 
 
-def scale(rows: Sequence[VerdictRow], margin: float) -> Scale:
+def scale(rows: Sequence[VerdictRow], margin: float, metric: Metric = ACCURACY) -> Scale:
     """On which the rows are drawn: 0 and the margin are within it, and the intervals as far as they say something."""
     means = [row.mean for row in rows if not math.isnan(row.mean)]
     ends = [end for row in rows if row.ends for end in row.ends]
     farthest = FARTHEST * max([margin, *map(abs, means)])
-    values = [*means, *(min(max(end, -farthest), farthest) for end in ends), -margin, margin]
-    room = 0.04 * (max(values) - min(values))
-    return Scale(min(values) - room, max(values) + room, margin)
+    values = [0.0, *means, *(min(max(end, -farthest), farthest) for end in ends), -margin, margin]
+    room = 0.04 * (max(values) - min(values)) or 1.0  # where nothing differs, and no margin is given
+    return Scale(min(values) - room, max(values) + room, margin, metric)

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ablations.units import counted
+from analysis.metric import ACCURACY, Metric
 from analysis.planning import MOST_SEEDS, Thresholds, can_be_settled, further_seeds, image_half_width
 from analysis.statistics import SIGNIFICANT, PairedEffect
 
 Claim = Literal["better", "worse", "equivalent"]
-MARGIN = 0.01
-"""Differences within one percentage point count as equivalent unless the caller says otherwise."""
+MARGIN = ACCURACY.margin
+"""Accuracies within one percentage point count as equivalent unless the caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ def verdict(
     adjusted_p: float,
     adjusted_equivalence_p: float | None = None,
     margin: float = MARGIN,
+    metric: Metric = ACCURACY,
     diverged: int = 0,
     baseline_diverged: int = 0,
 ) -> Verdict:
@@ -38,8 +40,9 @@ def verdict(
     and where the baseline did, no arm is worse or equivalent.
 
     Args: adjusted_p, adjusted_equivalence_p: see `statistics.holm`, of `p_value` and `equivalence_p`; where the second is
-        left out, the arm is taken to be the only one. margin: largest difference (0 to 1) that does not matter.
-        diverged, baseline_diverged: how many seeds of the arm and of the baseline.
+        left out, the arm is taken to be the only one. margin: largest difference that does not matter; 0: every one matters.
+        metric: what differs, of which less may be better. diverged, baseline_diverged: how many seeds of the arm and of the
+        baseline.
     """
     if effect.reason:
         return Verdict("no interval", None, effect.reason)
@@ -47,21 +50,22 @@ def verdict(
     adjusted_equivalence_p = equivalence_p if adjusted_equivalence_p is None else adjusted_equivalence_p
     low, high = effect.interval(0.9)
     inside = -margin < low and high < margin
-    within = f"within the margin of {counted(100 * margin, 'point')}" if inside else ""
+    within = f"within the margin of {metric.amount(margin)}" if inside else ""
     significant = adjusted_p < SIGNIFICANT
     if not significant and not adjusted_equivalence_p < SIGNIFICANT:
         thresholds = Thresholds(
             _corrected(effect.p_value, adjusted_p), _corrected(equivalence_p, adjusted_equivalence_p), margin
         )
-        return _open(effect, thresholds)
-    claim: Claim = ("better" if effect.delta > 0 else "worse") if significant else "equivalent"
+        return _open(effect, thresholds, metric)
+    ahead = (effect.delta < 0) if metric.lower_is_better else (effect.delta > 0)
+    claim: Claim = ("better" if ahead else "worse") if significant else "equivalent"
     lost = counted(diverged, "seed") if diverged and claim != "worse" else ""
     if not lost and baseline_diverged and claim != "better":
         lost = f"{counted(baseline_diverged, 'seed')} of the baseline"
     if lost:
         return Verdict("inconclusive", None, f"{lost} diverged, and the others alone do not make it {claim}")
     if claim == "equivalent":
-        return Verdict(claim, None, f"90 % interval [{_points(low)}, {_points(high)}] {within}")
+        return Verdict(claim, None, f"90 % interval {metric.interval(low, high, sign=True)} {within}")
     return Verdict(claim, None, within)
 
 
@@ -74,7 +78,7 @@ def _corrected(p: float, adjusted: float) -> float:
     return SIGNIFICANT * min(p / adjusted, 1) if adjusted > 0 else SIGNIFICANT
 
 
-def _open(effect: PairedEffect, thresholds: Thresholds) -> Verdict:
+def _open(effect: PairedEffect, thresholds: Thresholds, metric: Metric) -> Verdict:
     """What would settle what is not settled."""
     if not can_be_settled(effect, thresholds):
         images = f"{effect.n_images:,} {'clusters of images' if effect.clustered else 'images'}"
@@ -84,7 +88,7 @@ def _open(effect: PairedEffect, thresholds: Thresholds) -> Verdict:
             remark = f"cannot be settled on this test set, of whose {images} the margin is {of_margin}"
         else:
             remark = (
-                f"cannot be settled on this test set, whose {images} leave ±{100 * left:.2f} points however many seeds "
+                f"cannot be settled on this test set, whose {images} leave ±{metric.number(left)} points however many seeds "
                 "are trained"
             )
         return Verdict("inconclusive", None, remark)
@@ -100,7 +104,3 @@ def _open(effect: PairedEffect, thresholds: Thresholds) -> Verdict:
     else:
         remark = f"{seeds.even} to {seeds.likely} further seeds would settle it (an even chance to 80 %)"
     return Verdict("inconclusive", seeds.likely, remark)
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}"

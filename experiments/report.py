@@ -59,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         outcomes = outcomes.asking(*names_of("--class", args.class_))
     assert outcomes.study.folder is not None  # it lies in a results folder
     folder = outcomes.study.folder / report.FOLDER if args.out is None else args.out.resolve()
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / report.PAGE).is_file())):
-        raise UserError(f"--out {folder} holds something that is not a report; give a new folder")
+    report.require_own(folder)
     mpl.use("agg")  # files need no window
     study = StudyTables(outcomes, margin=margin)
     try:

@@ -461,8 +461,8 @@ def test_of_a_class_whose_images_are_all_of_one_cluster_nothing_can_be_said(dept
 def test_many_classes_take_no_time_for_confusions_that_nobody_makes(depth, monkeypatch):
     """As those of a data set with 300 classes, of which 10 are ever answered."""
     asked = []
-    real = per_class.paired_effect
-    monkeypatch.setattr(per_class, "paired_effect", lambda *args, **options: asked.append(1) or real(*args, **options))
+    real = per_class._difference
+    monkeypatch.setattr(per_class, "_difference", lambda *args, **options: asked.append(1) or real(*args, **options))
     few, arms = confusions(depth), len(depth.arms) - 1
     count = len(asked)
     many = confusions(replace(depth, classes=(*depth.classes, *(f"other {i}" for i in range(290)))))
