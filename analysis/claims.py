@@ -10,7 +10,8 @@ The rules stand here as code beside their words, and none knows a result. Five v
 
 Claims about differences in test accuracy are decided by `verdicts.verdict`: supported where the difference is significantly in
 the claimed direction; not supported where it is significantly in the other, or shown to lie within the margin of one point.
-They are one family: their p-values are corrected by Holm's method for as many as were tested. Others have intervals of 95 % each.
+They are one family: their p-values pay for the looks at their study, and are corrected by Holm's method for as many as were
+tested. Others have intervals of 95 % each.
 
 Claims are decided by outcomes and by what measures left, whatever grid, command or table they came from: a study has what a claim
 needs if its arms differ in just the fields that the claim is about.
@@ -40,7 +41,15 @@ from analysis.reproduction import (
     trains_the_documented_baseline,
     values_by_class,
 )
-from analysis.statistics import SIGNIFICANT, PairedEffect, contrast_effect, effect_from_parts, holm, paired_effect
+from analysis.statistics import (
+    SIGNIFICANT,
+    PairedEffect,
+    contrast_effect,
+    effect_from_parts,
+    holm,
+    paired_effect,
+    paying_for_looks,
+)
 from analysis.study_tables import StudyTables
 from analysis.verdicts import MARGIN, verdict
 
@@ -83,9 +92,16 @@ class Tested:
     """A paired difference that a claim is about, before all claims' p-values are corrected together."""
 
     effect: PairedEffect
-    source: str
+    outcomes: Outcomes
+    """Of the study that it is of."""
     says: str
     """What the difference is, in words."""
+
+    @property
+    def looks(self) -> int:
+        """How many times the study was looked at, or was planned to be: p-values count as often."""
+        plan = self.outcomes.study.looks
+        return self.outcomes.looks if plan is None else max(len(plan.seeds), self.outcomes.looks)
 
 
 @dataclass(frozen=True)
@@ -147,7 +163,7 @@ class Pair:
         return np.stack([self.outcomes.correct[arm][seed] for seed in self.seeds])
 
     def tested(self, says: str) -> Tested:
-        return Tested(paired_effect(self.right(self.arm), self.right(self.reference)), source_of(self.outcomes), says)
+        return Tested(paired_effect(self.right(self.arm), self.right(self.reference)), self.outcomes, says)
 
 
 def scale(outcomes: Outcomes) -> tuple[bool, int]:
@@ -264,7 +280,7 @@ def vehicles_better(evidence: Evidence) -> Finding | Tested:
         found = group_differences(study.outcomes, study.outcomes.baseline.name)
         effect = found.get("vehicles - animals")
         if effect is not None:
-            return Tested(effect, source_of(study.outcomes), "mean recall of vehicles less that of animals")
+            return Tested(effect, study.outcomes, "mean recall of vehicles less that of animals")
     return NOT_AT_HAND
 
 
@@ -506,9 +522,7 @@ def batch_norm_speeds_up(evidence: Evidence) -> Finding | Tested:
     effect = effect_from_parts(
         first, float(first.var(ddof=1)), 0.0, 0.0, n_images=len(pair.outcomes.labels), images="fixed"
     )
-    return Tested(
-        effect, source_of(pair.outcomes), f"validation accuracy after the first epoch, with less without{after}"
-    )
+    return Tested(effect, pair.outcomes, f"validation accuracy after the first epoch, with less without{after}")
 
 
 def batch_norm_stabilises(evidence: Evidence) -> Finding:
@@ -553,9 +567,7 @@ def depth_needs_dropout(evidence: Evidence) -> Finding | Tested:
             np.stack([study.outcomes.correct[name][seed] for seed in seeds]).astype(float) for name in names
         )
         effect = contrast_effect((six - six_without) - (four - four_without))
-        return Tested(
-            effect, source_of(study.outcomes), "what dropout is worth in six blocks, less what it is worth in four"
-        )
+        return Tested(effect, study.outcomes, "what dropout is worth in six blocks, less what it is worth in four")
     return NOT_AT_HAND
 
 
@@ -789,7 +801,8 @@ def ledger(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame
     """
     found = [claim.decide(evidence) for claim in claims]
     tested = [one for one in found if isinstance(one, Tested)]
-    adjusted = iter(holm([one.effect.p_value for one in tested]).tolist() if tested else [])
+    paid = [float(paying_for_looks([one.effect.p_value], one.looks)[0]) for one in tested]
+    adjusted = iter(holm(paid).tolist() if tested else [])
     rows = []
     for claim, one in zip(claims, found, strict=True):
         finding = concluded(one, next(adjusted)) if isinstance(one, Tested) else one
@@ -805,10 +818,13 @@ def ledger(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame
 def concluded(tested: Tested, adjusted_p: float) -> Finding:
     """What a paired difference says of a claim that it is positive."""
     effect = tested.effect
-    judged = verdict(effect, adjusted_p=adjusted_p)
+    equivalence_p = float(paying_for_looks([effect.equivalence_p(MARGIN)], tested.looks)[0])
+    judged = verdict(effect, adjusted_p=adjusted_p, adjusted_equivalence_p=equivalence_p)
     kinds: dict[str, Kind] = {"better": "supported", "worse": "not supported", "equivalent": "not supported"}
     kind = kinds.get(judged.kind, "inconclusive")
     about = {"worse": ": the other way round", "equivalent": ": within one point of 0"}.get(judged.kind, "")
     remark = f"; {judged.remark}" if judged.remark and judged.kind != "equivalent" else ""
     says = f"{tested.says[0].upper()}{tested.says[1:]}{about}{remark}."
-    return Finding(kind, says, effect.delta, effect.low, effect.high, "points", effect.n_seeds, tested.source)
+    return Finding(
+        kind, says, effect.delta, effect.low, effect.high, "points", effect.n_seeds, source_of(tested.outcomes)
+    )

@@ -475,8 +475,9 @@ class Page:
         table = markdown(("claim", "verdict", "effect [95 %]", "seeds", "what was found"), rows)
         return (
             f"## Verdicts\n\n{table}\n\nThe rules are [below](#how-each-claim-is-decided), and stand in code "
-            f"(`analysis/claims.py`). Claims about differences in accuracy are one family, whose p-values are corrected by "
-            f"Holm's method; intervals are of 95 % each. Numbers: {self.csv('claims')}.\n\n{self.picture('differences')}"
+            f"(`analysis/claims.py`). Claims about differences in accuracy are one family, whose p-values pay for the looks "
+            f"at their study and are corrected by Holm's method; intervals are of 95 % each. Numbers: "
+            f"{self.csv('claims')}.\n\n{self.picture('differences')}"
         )
 
     def number(self) -> str:

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from ablations.cell import SplitSizes
+from ablations.record import Command
 from analysis.claims import (
     CARD,
     CLAIMS,
@@ -21,6 +22,7 @@ from analysis.claims import (
     spread_interval,
 )
 from analysis.documented_page import arithmetic
+from analysis.looks import plan_looks
 from analysis.memory import largest_batch, memory_table, step_bytes
 from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_table
 from analysis.reproduction import is_the_documented_network
@@ -161,6 +163,20 @@ def test_the_differences_of_all_claims_are_corrected_together():
     assert one["verdict"] == "supported"
     assert all_of_them["verdict"] != "supported"
     assert holm([0.02, 0.02, 0.02]).tolist() == pytest.approx([0.06] * 3)
+
+
+def test_a_study_that_was_looked_at_twice_pays_for_both_looks():
+    one = study({"baseline": FIVE, "six": shifted(0.011, 0.008)}, {"six": {"widths": SIX_BLOCKS}})
+    assert found("depth", one)["verdict"] == "supported"
+    commands = [
+        Command(time=f"2026-01-0{day}", arguments=[], seeds=seeds, finished_before=before)
+        for day, seeds, before in ((1, 3, 0), (2, 5, 6))
+    ]
+    outcomes = replace(one.outcomes, study=replace(one.outcomes.study, commands=commands))
+    assert outcomes.looks == 2
+    assert found("depth", StudyTables(outcomes))["verdict"] == "inconclusive"
+    planned = replace(one.outcomes.study, looks=plan_looks(3, 5).plan)
+    assert found("depth", StudyTables(replace(one.outcomes, study=planned)))["verdict"] == "inconclusive"
 
 
 def test_the_more_telling_study_decides():
