@@ -41,14 +41,17 @@ def test_what_a_command_line_changes_in_the_baseline_is_described():
         "pool_size": 2,
         "hidden_width": 0,
         "activation": "gelu",
+        "initialisation": "he",
     }
-    recipe = {"schedule": "cosine", "warmup_epochs": 1, "label_smoothing": 0.1}
+    recipe = {"schedule": "cosine", "warmup_epochs": 1, "label_smoothing": 0.1, "split_seed": 2, "random_labels": 0.5}
     described = described_arm(arm.variant("changed", {}, recipe=recipe, **spec))
     for part in (
         "2 convolutions each",
         "gelu, residual links",
         "maps averaged to 2x2, dropout",
         "cosine schedule with 1 epoch",
+        "He's initial weights",
+        "on another draw of training images (split 2), 50% of the labels shuffled",
     ):
         assert part in described
     assert "hidden layer" not in described
