@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -121,6 +122,8 @@ def _on_all_cores(bundles: Iterator[Bundle], canvas: Canvas) -> Iterator[_Result
 
     cores = cpu_count()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata; for all threads, so here and not for each picture
         decode_one: Callable[[Bundle], _Result] = partial(_decoded, canvas=canvas)
         if canvas.count >= WORTH_PROCESSES and cores > 1:
             workers = [stack.enter_context(_Worker(canvas)) for _ in range(cores)]
@@ -202,6 +205,7 @@ def work() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal, and is for the first one
     answers, requests = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
     os.dup2(2, 1)  # whatever a library prints
+    warnings.simplefilter("ignore")
     with contextlib.suppress(EOFError, BrokenPipeError):
         canvas = pickle.load(requests)
         while True:

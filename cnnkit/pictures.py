@@ -6,11 +6,13 @@ their EXIF says, palettes and CMYK become RGB, 16 bits become 8, what is transpa
 first frame is taken.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,51 +62,49 @@ def content_of(file: str) -> bytes:
 
 
 def decode(content: bytes, size: int, channels: int) -> Picture:
-    """The picture at `size` x `size` pixels, grey (1 channel) or RGB (3).
+    """The picture at `size` x `size` pixels, grey (1 channel) or RGB (3). Pillow may warn of odd metadata.
 
     Raises: Unreadable: it is damaged, of another kind, or too large.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata
-        try:
-            image = opened(content)
-            # Decoding a JPEG at a half or a quarter of its size leaves at least twice what is needed, as Pillow's thumbnails do.
-            image.draft(None, (2 * size, 2 * size))
-            upright, remark = _plain(image, channels)
-            pixels = np.asarray(_square(upright, size))
-        except Unreadable:
-            raise
-        except MemoryError as error:
-            raise Unreadable("more than memory holds") from error
-        except Exception as error:  # whatever a decoder makes of damaged bytes
-            raise Unreadable(_words(error)) from error
+    with _in_few_words():
+        image = _opened(content)
+        # Decoding a JPEG at a half or a quarter of its size leaves at least twice what is needed, as Pillow's thumbnails do.
+        image.draft(None, (2 * size, 2 * size))
+        upright, remark = _plain(image, channels)
+        pixels = np.asarray(_square(upright, size))
     shaped = pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)
     return Picture(np.ascontiguousarray(shaped), hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), remark)
 
 
-def opened(content: bytes) -> Image.Image:
+def short_side(content: bytes) -> tuple[int, bool]:
+    """Pixels of the picture's short side, and whether it is grey, from its head. Raises: Unreadable."""
+    with warnings.catch_warnings(), _in_few_words():
+        warnings.simplefilter("ignore")
+        image = _opened(content)
+        return min(image.size), _is_grey(image)
+
+
+def _opened(content: bytes) -> Image.Image:
     """The picture with its head read. Raises: Unreadable: its head says that it is too large. Whatever Pillow raises."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # which is looked at here
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MOST_PIXELS:
         raise Unreadable(f"{image.width}x{image.height} pixels")
     return image
 
 
-def short_side(content: bytes) -> tuple[int, bool]:
-    """Pixels of the picture's short side, and whether it is grey, from its head. Raises: Unreadable."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image = opened(content)
-            return min(image.size), _is_grey(image)
-        except Unreadable:
-            raise
-        except Exception as error:
-            raise Unreadable(_words(error)) from error
+@contextlib.contextmanager
+def _in_few_words() -> Iterator[None]:
+    """Whatever a decoder makes of damaged bytes becomes `Unreadable`."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Image.DecompressionBombError as error:
+        raise Unreadable("more pixels than are read") from error
+    except MemoryError as error:
+        raise Unreadable("more than memory holds") from error
+    except Exception as error:
+        raise Unreadable(_words(error)) from error
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -117,7 +117,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 def _plain(image: Image.Image, channels: int) -> tuple[Image.Image, str]:
     """Upright, 8 bits, grey or RGB, without transparency; and a remark on what was lost."""
-    remark = "animated, first frame taken" if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else ""
+    remark = "animated, first frame taken" if getattr(image, "is_animated", False) and image.format != "MPO" else ""
     image.seek(0)
     is_grey = _is_grey(image)
     if image.mode == "F":

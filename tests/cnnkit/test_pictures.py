@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -124,15 +125,24 @@ def bomb(size: int) -> bytes:
         (b"", "not a picture"),
         (b"text", "not a picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\nshowpage\n", "not a picture"),
-        (bomb(60_000), "60000x60000 pixels"),
+        (bomb(60_000), "more pixels than are read"),
+        (bomb(11_000), "11000x11000 pixels"),
         (bomb(500), "."),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
     ],
 )
+@pytest.mark.filterwarnings("ignore")  # as where many are decoded
 def test_what_is_no_picture_is_said_in_a_few_words(content, words):
     with pytest.raises(Unreadable, match=words) as caught:
         decode(content, 32, 3)
     assert "\n" not in str(caught.value)
+
+
+def test_decoding_leaves_pillows_own_limit_as_it_is(photo):
+    before = Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: decode(encoded(photo, "PNG"), 16, 3), range(40)))
+    assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_truncated_picture_is_unreadable(photo):
