@@ -24,7 +24,6 @@ from analysis.columns import (
     Columns,
     Content,
     Given,
-    could_be_used,
     find,
     words,
 )
@@ -117,26 +116,27 @@ def read(table: pd.DataFrame, options: Options, *, source: str) -> Tabled:
     if not len(table):
         raise UserError(f"{source} has no rows below its heading")
     given = named_columns(options)
-    names = could_be_used(list(table.columns), given)
+    names = list(table.columns)
     contents: dict[str, Content] = {}
 
     def content(name: str) -> Content:
         if name not in contents:
-            contents[name] = _content(
-                table.iloc[:, list(table.columns).index(name)]
-            )  # of two columns of one name, the first
+            contents[name] = _content(table.iloc[:, names.index(name)])  # of two columns of one name, the first
         return contents[name]
 
     if len(table.columns) == 1:
         raise UserError(
             f"{source} has one column, {table.columns[0]!r}; a table needs at least an arm and a value in each row"
         )
-    columns = find([*names, *(n for n in table.columns if n not in names)], given, source=source, content=content)
+    columns = find(names, given, source=source, content=content)
     return _Reader(table[columns.names], columns, options, source).read()
 
 
 def _content(column: pd.Series) -> Content:
-    values = _distinct(column, "")[1]
+    try:
+        values = _distinct(column, "")[1]
+    except UserError:  # lists, which are no arm, seed or number
+        return Content(numbers=False, repeats=False, names_seeds=False)
     texts = [_text(value) for value in values]
     present = [text for text in texts if text]
     numbers = bool(present) and all(_number(text, comma=True) is not None for text in present)

@@ -35,6 +35,8 @@ START = 1 << 20
 """Bytes of a file from which its dialect is told."""
 MOST_MEMORY = 8 << 30
 """Bytes that a table may take where the machine has no smaller limit; half of that limit elsewhere."""
+SMALL = 10_000_000
+"""Cells of a table that is read whole, so that messages can name all of its columns."""
 BYTES_A_ROW = 16
 """Of each column while rows are put in order."""
 
@@ -81,7 +83,7 @@ def _parquet(path: Path, given: Given) -> TableFile:
             names = file.schema_arrow.names
             if not names or not file.metadata.num_rows:
                 raise UserError(f"{path} has no {'rows' if names else 'columns'}")
-            wanted = could_be_used(names, given) if len(names) > 1 else names
+            wanted = names if file.metadata.num_rows * len(names) <= SMALL else could_be_used(names, given)
             if len(set(wanted)) < len(wanted):
                 twice = next(name for name in wanted if wanted.count(name) > 1)
                 raise UserError(f"{path} has two columns {twice!r}; rename one of them")
@@ -157,8 +159,8 @@ def _decoded(path: Path, start: bytes) -> tuple[str, str]:
 
 def _blocks(path: Path, head: bytes, separator: str, encoding: str, names: list[str], given: Given) -> pd.DataFrame:
     """The columns that may have a role, as categories of texts."""
-    wanted = could_be_used(names, given)
-    chosen = [name for name in names if name in set(wanted)] or names
+    small = path.stat().st_size <= 10 * SMALL
+    chosen = names if small else could_be_used(names, given) or names
     unique = [f"{place}:{name}" for place, name in enumerate(names)]  # two columns may have one name
     included = [own for own, name in zip(unique, names, strict=True) if name in set(chosen)]
     text = pa.dictionary(pa.int32(), pa.string())

@@ -230,6 +230,11 @@ def test_exports_of_tracking_tools_are_read():
     assert found.metric.name == "acc"
 
 
+def test_columns_that_do_not_matter_may_hold_anything():
+    history = [[0.5, 0.6]] * 6
+    pd.testing.assert_frame_equal(effects(runs(history=history, note=[{"a": 1}] * 6))[SAME], effects(runs())[SAME])
+
+
 def test_several_columns_make_an_arm_and_cross_as_factors():
     table = predictions("batch_norm_dropout-smoke")
     split = table.assign(

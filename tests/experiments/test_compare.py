@@ -293,12 +293,18 @@ def test_a_bad_file_gets_one_sentence_and_nothing_is_written(main, case):
         (["t.csv", "--baseline", "a", "--lower-is-better", "--higher-is-better"], "exclude each other"),
         (["t.csv", "--baseline", "a", "--against", "c"], "no arm is called 'c'"),
         (["t.csv", "--baseline", "a", "--seed-column", "sed"], "did you mean 'seed'?"),
+        (["u.csv", "--baseline", "a", "--arm-column", "Modul"], "did you mean 'Modell'?"),
+        (
+            ["u.csv", "--baseline", "a"],
+            "which column says what is compared? Give --arm-column; it has Modell, seed, acc",
+        ),
         (["t.csv", "--baseline", "a", "--out", "mine"], "holds something that is not a report"),
         ([".", "--baseline", "a", "--out", "new"], "holds no runs"),
     ],
 )
 def test_a_bad_command_line_gets_one_sentence(main, arguments, words):
     Path("t.csv").write_text(RUNS)
+    Path("u.csv").write_text(RUNS.replace("arm", "Modell"))
     Path("mine").mkdir()
     Path("mine/thesis.tex").write_text("years")
     assert words in refused(main, *arguments)
