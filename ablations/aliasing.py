@@ -3,14 +3,16 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 
 from ablations.designs import Combination, Pair, ScreeningDesign, aliases
 from ablations.units import counted
 
 
-def strings(design: Sequence[Combination]) -> list[list[Pair]]:
-    """Interactions of two factors that have one column but for its sign, so that only their sum is seen: a list for each
-    column. Those that are aliased in part alone stand each in a list of its own.
+@cache
+def strings(design: tuple[Combination, ...]) -> tuple[tuple[Pair, ...], ...]:
+    """Interactions of two factors that have one column but for its sign, so that only their sum is seen: a tuple for each
+    column. Those that are aliased in part alone stand each in one of its own.
     """
     found: list[list[Pair]] = []
     for pair, others in aliases(design).items():
@@ -20,7 +22,7 @@ def strings(design: Sequence[Combination]) -> list[list[Pair]]:
                 break
         else:
             found.append([pair])
-    return found
+    return tuple(map(tuple, found))
 
 
 def partial(design: Sequence[Combination]) -> list[Fraction]:

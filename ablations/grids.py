@@ -277,8 +277,9 @@ def leave_one_out(baseline: Arm) -> Layout:
 
 
 def screen(baseline: Arm) -> Layout:
-    """Which parts matter, on average over the others being there or not? Those of `leave_one_out` and the head, in 16 runs.
+    """Which parts matter, on average over the others being there or not? All of them at once, in a few runs.
 
+    The parts are those of `leave_one_out`, and the head; seven of them take 16 runs.
     What else moves: every run changes about half of the parts, so that runs differ in cost by far more than in any other
     grid; a part's effect compares eight runs with the eight others, in which all other parts are equally often there.
     How to read it: main effects are averages over the other parts, `leave_one_out` has the effects in the full network;

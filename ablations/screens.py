@@ -22,7 +22,7 @@ from ablations.designs import Combination, DesignFactor, DesignRun, ScreeningDes
 from ablations.fields import arm_with, overlapping
 from ablations.units import level_text
 from cnnkit.errors import UserError
-from cnnkit.spec import one_sentence
+from cnnkit.spec import ModuleSpec, one_sentence
 
 LONGEST_NAME = 100  # characters of an arm's name that is made of levels
 
@@ -92,10 +92,9 @@ def screened(baseline: Arm, factors: Sequence[TwoLevelFactor], notes: Sequence[s
 
     def problem(run: Combination) -> str:
         try:
-            arm(run)
+            return _untrainable(arm(run))
         except ValidationError as error:
             return one_sentence(error)
-        return ""
 
     words = [(each.factor.words(each.first), each.factor.words(each.other)) for each in ordered]
     found = screening(words, problem)
@@ -121,6 +120,20 @@ def screened(baseline: Arm, factors: Sequence[TwoLevelFactor], notes: Sequence[s
         ),
         tuple(filter(None, (*notes, repair))),
     )
+
+
+def _untrainable(arm: Arm) -> str:
+    """Why a network of the user's own cannot be trained so; empty where it can. Specs of ours say so when they are made."""
+    if not isinstance(arm.spec, ModuleSpec):
+        return ""
+    from cnnkit.own import completed
+    from cnnkit.rehearsal import rehearse
+
+    try:
+        rehearse(completed(arm.spec), arm.recipe)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _check_distinct(factors: Sequence[TwoLevelFactor]) -> None:

@@ -148,8 +148,8 @@ class Corrected:
 NOT_TESTED = Corrected(math.nan, math.nan)
 
 
-def corrected(p_values: Mapping[str, float], looks: int, course: Course | None) -> dict[str, Corrected]:
-    """For the number of arms, and for looks: those of the plan, or as many as there were."""
+def corrected(p_values: Mapping[str, float], looks: int, course: Course | None = None) -> dict[str, Corrected]:
+    """For the number of arms (or of other tests), and for looks: those of the plan, or as many as there were."""
     if course is not None:
         q = [course.adjusted_for_looks(arm, p) for arm, p in p_values.items()]
         adjusted, shares = holm(q).tolist(), (holm_levels(q) / SIGNIFICANT).tolist()
@@ -271,7 +271,9 @@ def compared(
     diverged: int,
     baseline_diverged: int,
 ) -> dict[str, object]:
-    """Columns on one comparison, from delta to remark, as in `effect_table`."""
+    """What `effect_table` says of an effect: its columns from delta to remark. Args: diverged, baseline_diverged: as in
+    `analysis.verdicts.verdict`.
+    """
     if effect is None:
         nothing = dict.fromkeys(
             (

@@ -69,9 +69,7 @@ COSTS = {
 CLASS_PITCH = 10
 """Points that a column of changes needs for its number."""
 
-INTERVALS = (
-    "Lines: intervals of the tests behind the verdicts, adjusted for the number of arms. Filled: better or worse."
-)
+INTERVALS = "Lines: intervals of the tests behind the verdicts, adjusted for their number. Filled: better or worse."
 
 
 class NothingToDraw(ValueError):
@@ -288,12 +286,15 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises: NothingToDraw: no seed is finished in every arm. ValueError: more than one pair.
     """
     if accuracies.empty:
-        raise NothingToDraw("no seed is finished in every arm that the factors cross")
+        raise NothingToDraw("no arm that the factors cross has a finished seed")
     if len(accuracies[["factor", "other_factor"]].drop_duplicates()) > 1:
         raise ValueError("draw one pair of factors at a time")
     points, baseline = accuracies[accuracies["level"] != ""], accuracies[accuracies["is_baseline"]]
     factor, other, averaged = points[["factor", "other_factor", "averaged_over"]].iloc[0]
-    across, lines = points["other_level"].unique().tolist(), points["level"].unique().tolist()
+    lines = points["level"].unique().tolist()
+    # In the order of a line that has them all; single points may be missing of others.
+    fullest = max(lines, key=lambda line: points.loc[points["level"] == line, "other_level"].nunique())
+    across = pd.concat([points[points["level"] == fullest], points])["other_level"].unique().tolist()
     names = [wrapped(f"{factor} {level}") for level in lines]
     width = mpl.rcParams["figure.figsize"][0] if ax is None else ax.get_window_extent().width / ax.figure.dpi
     ticks, rotation, tick_height = _tick_names([drawable(level) for level in across], 0.55 * width)
@@ -304,11 +305,13 @@ def two_factor(accuracies: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     means = []
     for level, name, colour in zip(lines, names, colours, strict=True):
         own = points[points["level"] == level].pivot(index="other_level", columns="seed", values="test_accuracy")
-        seeds = 100 * own.loc[across].to_numpy(float)
-        x = np.arange(len(across)) + place[level]
+        own = own.loc[[level for level in across if level in own.index]]  # a combination may have no finished seed
+        seeds = 100 * own.to_numpy(float)
+        x = np.array([across.index(level) for level in own.index]) + place[level]
         ax.plot(x, seeds, marker="o", color=colour, lw=0.5, alpha=0.45, ms=3, mew=0, label="one seed")
-        ax.plot(x, seeds.mean(axis=1), marker="o", color=colour, lw=1.7, ms=4, mew=0, label=name)
-        means.append(list(zip(x.tolist(), seeds.mean(axis=1).tolist(), strict=True)))
+        mean = 100 * own.mean(axis=1).to_numpy(float)
+        ax.plot(x, mean, marker="o", color=colour, lw=1.7, ms=4, mew=0, label=name)
+        means.append(list(zip(x.tolist(), mean.tolist(), strict=True)))
     ax.set_xticks(range(len(across)), ticks, rotation=rotation)
     ax.set_xlabel(wrapped(_capital(other), 36))
     ax.set_ylabel("Test accuracy (%)" + (f",\n{wrapped(f'mean over {averaged}', 30)}" if averaged else ""))

@@ -76,7 +76,9 @@ def label_points(
     *,
     avoid: Sequence[Segment],
 ) -> None:
-    """A name beside each point, where it hides least of the points, the other names and the lines to avoid."""
+    """A name beside each point, where it hides least of the points, the other names and the lines to avoid. A point whose name
+    is empty has none, and is not to be hidden either.
+    """
     pixel = _laid_out(ax)
     to_pixels = ax.transData.transform
     taken = [_beads(centre, centre, 3 * pixel) for centre in to_pixels(points)]
@@ -84,6 +86,8 @@ def label_points(
     # A name may end somewhat to the right of the axes: nothing stands there, and the layout makes room.
     frame = np.array([ax.get_window_extent().extents]) + np.array([0, 0, 30 * pixel, 0])
     for point, name, colour in zip(points, names, colours, strict=True):
+        if not name:
+            continue
         label = ax.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=NOTE, color=colour)
         centre, obstacles = to_pixels(point), np.concatenate(taken)
 

@@ -74,6 +74,24 @@ BIBTEX = r"""@article{holm1979simple,
   pages   = {28--35},
   year    = {1947}
 }
+@article{plackett1946design,
+  author  = {R. L. Plackett and J. P. Burman},
+  title   = {The Design of Optimum Multifactorial Experiments},
+  journal = {Biometrika},
+  volume  = {33},
+  number  = {4},
+  pages   = {305--325},
+  year    = {1946}
+}
+@article{box1951experimental,
+  author  = {George E. P. Box and K. B. Wilson},
+  title   = {On the Experimental Attainment of Optimum Conditions},
+  journal = {Journal of the Royal Statistical Society, Series B},
+  volume  = {13},
+  number  = {1},
+  pages   = {1--45},
+  year    = {1951}
+}
 @book{searle1992variance,
   author    = {Shayle R. Searle and George Casella and Charles E. McCulloch},
   title     = {Variance Components},
@@ -125,6 +143,7 @@ def paragraph(outcomes: Outcomes, *, margin: float) -> str:
         _training(outcomes),
         _pairing(outcomes),
         _test(outcomes, margin),
+        _screening(outcomes),
         _plan(outcomes),
         _class_questions(outcomes),
         _hardware(outcomes),
@@ -430,6 +449,25 @@ def _effects(outcomes: Outcomes, unpaired: Sequence[str]) -> str:
         else ""
     )
     return f"Effects are {what}, with {how}.{apart}"
+
+
+def _screening(outcomes: Outcomes) -> str:
+    """How main effects come from the runs of a design; nothing where there is none."""
+    design = outcomes.study.screening
+    if design is None:
+        return ""
+    regular = len(design.runs) // 2 in (2, 4, 8, 16)
+    kind = "fractional factorial design" if regular else "Plackett-Burman design [plackett1946design]"
+    if len(design.runs) == 2 ** len(design.factors):
+        kind = "full factorial design"
+    return (
+        f"The arms are the {len(design.runs)} runs of a folded-over {kind} of {len(design.factors)} factors with two levels "
+        f"[box1951experimental]. A factor's main effect is the mean difference between the runs at its two levels, averaged over "
+        f"all other factors and clear of interactions of two of them; it is tested like a difference to the baseline, with "
+        f"Holm's method over the {len(design.factors)} main effects. Variances over seeds were moderated by those of all effects "
+        f"of the design [smyth2004linear], with at most four prior degrees of freedom; an effect that varied more than the "
+        f"others let expect kept its own."
+    )
 
 
 def _looked(outcomes: Outcomes) -> str:

@@ -129,7 +129,11 @@ def stands_out(effects: Sequence[PairedEffect]) -> Bool[np.ndarray, " effects"]:
 
 def standing_out(variances: Float[np.ndarray, " arms"], df: Float[np.ndarray, " arms"]) -> Bool[np.ndarray, " arms"]:
     """As `stands_out`, of more than 7 variances with their degrees of freedom."""
+    return holm(as_large(variances, df)) < SIGNIFICANT
+
+
+def as_large(variances: Float[np.ndarray, " arms"], df: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
+    """How likely each of more than 7 variances would be as large as it is, if it were as the others are."""
     known = prior(_others(variances), _others(df))
     # F with infinitely many degrees of freedom below is a chi-square over its own.
-    p = stats.f.sf(variances / known.variance, df, np.minimum(known.df, 1e9))
-    return holm(np.asarray(p)) < SIGNIFICANT
+    return np.asarray(stats.f.sf(variances / known.variance, df, np.minimum(known.df, 1e9)))

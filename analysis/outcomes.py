@@ -23,6 +23,7 @@ import pandas as pd
 from ablations.arm import Level
 from ablations.cell import SplitSizes
 from ablations.cli import known
+from ablations.designs import ScreeningDesign
 from ablations.record import ArmEntry, ClassQuestion, Command, LookPlan, Part, Record, Study, StudyCell, Tuning, looks
 from ablations.store import DamagedRecord, Store
 from ablations.text import printable, quoted
@@ -119,7 +120,9 @@ class Description:
     fingerprint: str = ""
     """Of the table's file, such as: SHA-256 0123456789ab."""
     notes: Sequence[str] = ()
-    """How a table was taken: sentences."""
+    """How a table was taken, or what the grid says about its baseline: sentences."""
+    screening: ScreeningDesign | None = None
+    """The design that arms are runs of, where they are."""
 
     @property
     def data_text(self) -> str:
@@ -259,6 +262,7 @@ class Outcomes:
             split=manifest.split, commands=tuple(commands), damaged_commands=damaged,
             folder=store.study_folder(manifest.name), looks=manifest.looks,
             tuning=manifest.tuning, class_questions=manifest.class_questions,
+            screening=manifest.screening, notes=tuple(manifest.notes),
         )))  # fmt: skip
 
     @property
@@ -432,7 +436,7 @@ class Outcomes:
         """What a reader must know of how the study came about: sentences on each damaged record, on clusters of
         test images, and on added seeds.
         """
-        notes = [cell.reason for cell in self.excluded if cell.status == "damaged"]
+        notes = [*self.study.notes, *(cell.reason for cell in self.excluded if cell.status == "damaged")]
         if self.clusters is not None:
             notes.append(
                 f"The {len(self.labels):,} test images belong to {len(np.unique(self.clusters)):,} clusters, which are the unit "
@@ -587,6 +591,8 @@ def _lacks(study: Study) -> str:
         return "two arms alike"
     if not {cell.arm for cell in study.cells} <= set(names):
         return "cells of arms that it does not have"
+    if study.screening is not None and not {run.arm for run in study.screening.runs} <= set(names):
+        return "a design of arms that it does not have"
     if len({(cell.arm, cell.seed) for cell in study.cells}) < len(study.cells):
         return "two cells of one arm and seed"
     if len(study.data.classes) < 2 or len(set(study.data.classes)) < len(study.data.classes):

@@ -101,7 +101,8 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         finalize=_seen,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # filters stand in the order of the marks
-    rows = verdict_rows.verdict_rows(effects, study.metric)
+    factors = None if study.screening is None else study.screening.main
+    rows = verdict_rows.verdict_rows(effects if factors is None else factors, study.metric)
     is_open = {row.arm for row in rows if row.kind in ("inconclusive", "no interval", "")}
     folded = is_open if len(is_open) > verdict_rows.SEVERAL else set()
     return environment.get_template("report.html.jinja").render(
@@ -114,7 +115,10 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         else "seeds that both have, or over all runs where seeds do not pair",
         baseline=outcomes.baseline.name,
         baseline_value=_baseline_value(effects, study.metric),
-        answers=verdict_rows.answers(effects),
+        answers=verdict_rows.answers(effects)
+        if factors is None
+        else verdict_rows.answers(factors, verdict_rows.NOT_ESTIMATED),
+        is_screening=factors is not None,
         quoted=quoted,
         running=_running(outcomes.cells),
         warnings=_warnings(outcomes, effects),

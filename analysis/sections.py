@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ablations.aliasing import size_in_words, what_is_clear
 from ablations.text import quoted
 from ablations.units import counted
 from analysis import measure_tables, reproduction_tables, tables
@@ -54,10 +55,11 @@ def effects(source: Source) -> list[Section]:
     too_many = (
         f"{arms} arms are too many for a table of all pairs; report.py --against compares all with any one of them."
     )
+    single_runs = "Single runs against the baseline: each differs from it in about half of all factors at once."
     return [
         Section(
             "Effects",
-            [too_many] if arms > MOST_ARMS else [],
+            [*([single_runs] if study.screening else []), *([too_many] if arms > MOST_ARMS else [])],
             figures=[*source.pictures("forest"), *source.drawn("cost", "steps")],
             tables=[
                 _effects(study, title),
@@ -138,6 +140,32 @@ def looks(source: Source) -> list[Section]:
             source.pictures("looks"),
             details=[] if found.empty else [("Each arm at each look", tables.looks(found))],
         )
+    ]
+
+
+def screening(source: Source) -> list[Section]:
+    """What a screening design says about each factor; nothing of it where the study is none."""
+    study = source.study
+    found = study.screening
+    if found is None:
+        return []
+    runs = f"{size_in_words(found.design)}, folded over: each run has a negative with every factor at its other level."
+    section = Section(
+        "Screening",
+        [runs, *what_is_clear(found.design), *found.remarks],
+        source.pictures("main_effects", "half_normal"),
+        [tables.main_effects(found)],
+        [
+            ("Which run has which levels", tables.design(found, study.effects)),
+            *(
+                [("Own and borrowed variances", tables.own_variances(found))]
+                if (found.main["prior_df"] > 0).any()
+                else []
+            ),
+        ],
+    )
+    return [
+        section if found.interactions.empty else replace(section, tables=[*section.tables, tables.interactions(found)])
     ]
 
 
@@ -326,6 +354,7 @@ def _lacking(cells: Sequence[str]) -> list[str]:
 
 MAKERS: Sequence[Maker] = (
     reproduction,
+    screening,
     effects,
     class_questions,
     looks,

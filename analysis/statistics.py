@@ -43,12 +43,12 @@ added to few); Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15:657-
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int
 from scipy import optimize, special, stats
 
 TYPICAL_DISAGREEMENT = 0.2
@@ -59,8 +59,6 @@ SMALLEST_P = 1e-100
 """No p-value is told from smaller ones; scipy's quantiles of Student's t fail from about 1e-200 on."""
 
 Images = Literal["new", "fixed"]
-A = TypeVar("A", bound=Hashable)
-B = TypeVar("B", bound=Hashable)
 
 
 def best_half_width(n_seeds: int, n_images: int, disagreement: float = TYPICAL_DISAGREEMENT) -> float:
@@ -412,51 +410,6 @@ def _weighted_p_value(distance: float, parts: Parts) -> float:
     if too_wide(low) < 0:  # smaller than any number that matters
         return math.exp(low)
     return min(math.exp(float(optimize.brentq(too_wide, low, high, xtol=1e-13))), 1.0)
-
-
-@dataclass(frozen=True)
-class Factorial(Generic[A, B]):
-    """Two factors' effects, each level against its factor's reference level. Differences of accuracies, 0 to 1."""
-
-    a: dict[A, PairedEffect]
-    """Main effect of each other level of the first factor: its effect averaged over the levels of the second."""
-    b: dict[B, PairedEffect]
-    interaction: dict[tuple[A, B], PairedEffect]
-    """How much larger the effect of `a` is at `b` than at the second factor's reference level (not halved)."""
-
-
-def interaction(
-    correct: Mapping[tuple[A, B], Real[np.ndarray, "seeds images"] | Bool[np.ndarray, "seeds images"]],
-    *,
-    clusters: Int[np.ndarray, " images"] | None = None,
-    images: Images = "new",
-    level: float = 0.95,
-) -> Factorial[A, B]:
-    """Main effects and interactions of two crossed factors.
-
-    Args: correct: (level of the first factor, level of the second) -> as in `paired_effect`, or its mean over the levels
-        of further factors. The first entry holds both reference levels. clusters: as in `paired_effect`.
-    Raises: ValueError: a factor has one level, a combination is missing, or the arrays do not fit together.
-    """
-    levels_a, levels_b = (list(dict.fromkeys(levels)) for levels in zip(*correct, strict=True)) if correct else ([], [])
-    if len(levels_a) < 2 or len(levels_b) < 2 or len(correct) < len(levels_a) * len(levels_b):
-        raise ValueError(
-            f"need every combination of at least two levels of two factors, got {len(correct)} combinations of "
-            f"{len(levels_a)} and {len(levels_b)} levels"
-        )
-    if len({array.shape for array in correct.values()}) > 1:
-        raise ValueError(f"need the same seeds and images everywhere, got {[a.shape for a in correct.values()]}")
-    value = {key: array.astype(np.float64) for key, array in correct.items()}
-
-    def effect(contrast: np.ndarray) -> PairedEffect:
-        return contrast_effect(contrast, clusters=clusters, images=images, level=level)
-
-    (a0, *others_a), (b0, *others_b) = levels_a, levels_b
-    return Factorial(
-        {a: effect(np.mean([value[a, b] - value[a0, b] for b in levels_b], axis=0)) for a in others_a},
-        {b: effect(np.mean([value[a, b] - value[a, b0] for a in levels_a], axis=0)) for b in others_b},
-        {(a, b): effect(value[a, b] - value[a0, b] - value[a, b0] + value[a0, b0]) for a in others_a for b in others_b},
-    )
 
 
 def holm(p_values: Sequence[float] | Float[np.ndarray, "*studies tests"]) -> Float[np.ndarray, "*studies tests"]:

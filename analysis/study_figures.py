@@ -7,7 +7,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from analysis import figures, fit_figures, measure_figures, reproduction_figures, sheets, stimuli_looks
+from analysis import (
+    figures,
+    fit_figures,
+    measure_figures,
+    reproduction_figures,
+    screening_figures,
+    sheets,
+    stimuli_looks,
+)
 from analysis.factors import repeated_changes
 from analysis.reproduction import Reproduction
 from analysis.shape_bias import published
@@ -57,6 +65,21 @@ def _two_factor(study: StudyTables) -> Axes:
     for pair, ax in zip(pairs, panels, strict=True):
         figures.two_factor(pair, ax=ax)
     return panels[0]
+
+
+def _main_effects(study: StudyTables) -> Axes:
+    if study.screening is None:
+        raise figures.NothingToDraw(NO_SCREENING)
+    return figures.forest(study.screening.main, study.screening.seed_differences)
+
+
+def _half_normal(study: StudyTables) -> Axes:
+    if study.screening is None:
+        raise figures.NothingToDraw(NO_SCREENING)
+    return screening_figures.half_normal(study.screening.main, study.screening.interactions)
+
+
+NO_SCREENING = "its arms are no screening design"
 
 
 def _attention(study: StudyTables) -> Axes:
@@ -109,6 +132,19 @@ FIGURES: dict[str, StudyFigure] = {
             "Test accuracy at the levels of two factors: a thin line per seed, a bold mean per level of one factor. Parallel "
             "lines: the factors add up. The baseline is a diamond, or a dashed line where it is none of the points.",
             _two_factor,
+        ),
+        StudyFigure(
+            "main_effects",
+            "What each factor's other level changes in test accuracy, averaged over the other factors: mean, interval of the "
+            "test behind the verdict, and below it a dot per seed.",
+            _main_effects,
+        ),
+        StudyFigure(
+            "half_normal",
+            "Sizes of main effects (circles) and of interactions of two factors (squares, halved) against what they would be if "
+            "all were chance, along the line. Filled: significant after Holm's correction; red: costs accuracy. An interaction "
+            "stands for all of its string.",
+            _half_normal,
         ),
         StudyFigure(
             "cost",

@@ -19,6 +19,7 @@ from analysis.metric import Metric
 from analysis.outcomes import Outcomes
 from analysis.pairs import pair_table
 from analysis.reproduction import Reproduction
+from analysis.screening_effects import ScreeningTables, screening_tables
 from analysis.study_measures import StudyMeasures
 from analysis.variances import variance_table
 
@@ -73,6 +74,11 @@ class StudyTables:
         return seed_differences(self.outcomes)
 
     @cached_property
+    def screening(self) -> ScreeningTables | None:
+        """As `analysis.screening_effects.screening_tables`."""
+        return screening_tables(self.outcomes, margin=self.margin)
+
+    @cached_property
     def design(self) -> Design | None:
         """The crossing of factors that the arms form, if they form one, and their answers to images are known."""
         return None if self.outcomes.detail == "value" else design(self.outcomes.arms)
@@ -80,7 +86,15 @@ class StudyTables:
     @cached_property
     def factor_effects(self) -> pd.DataFrame:
         """As `analysis.factors.factor_effects`."""
-        return factor_effects(self.outcomes.arms, self.outcomes.correct, self.outcomes.clusters)
+        cells = self.outcomes.cells
+        lost = cells[cells["status"] == "diverged"]["arm"].value_counts()
+        diverged = {str(arm): int(seeds) for arm, seeds in lost.items()}
+        return factor_effects(
+            self.outcomes.arms,
+            self.outcomes.correct,
+            self.outcomes.clusters,
+            diverged=diverged,
+        )
 
     @cached_property
     def factor_accuracies(self) -> pd.DataFrame:

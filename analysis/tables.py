@@ -1,16 +1,18 @@
 """Which tables a report has, and what each shows of the numbers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
 
 from ablations.text import quoted
-from ablations.units import size
+from ablations.units import level_text, size
 from analysis.effects import TOO_WIDE_MEANS, difference, mixed_kinds, points, probability, with_interval
 from analysis.metric import ACCURACY, WIDEST, Metric
 from analysis.per_class import MEASURES, Measure
 from analysis.render import Column, Table
+from analysis.screening_effects import ScreeningTables
 
 ARM = Column("arm", lambda row: str(row["arm"]), "left", 0)
 SEEDS = Column("seeds", lambda row: str(row["seeds"]), priority=4)
@@ -18,6 +20,7 @@ CLASS = Column("class", lambda row: row["class"], "left", 0)
 PAIRED = Column(
     "difference [95 %]", lambda row: with_interval(row["delta"], row["low"], row["high"], sign=True), priority=1
 )
+SEEDS_PAIRED = Column("seeds", lambda row: f"{row['paired_seeds']:.0f}", priority=3)
 P_HOLM = Column("p Holm", lambda row: probability(row["adjusted_p"]), priority=2)
 
 
@@ -279,16 +282,126 @@ def factors(frame: pd.DataFrame) -> Table:
         Column("effect", _term, "left", 0),
         PAIRED,
         P_HOLM,
-        Column("seeds", lambda row: f"{row['paired_seeds']:.0f}", priority=3),
+        SEEDS_PAIRED,
+        *((Column("remark", lambda row: row["remark"], "left", 1),) if frame["remark"].any() else ()),
     )
     notes = (
-        "In percentage points of test accuracy, over the seeds that all arms of the design have finished. A main effect is "
+        "In percentage points of test accuracy, over the seeds that all arms of an effect have finished. A main effect is "
         "averaged over the levels of the other factors; an interaction (×) is how much larger the effect of the first is "
         "at the second's level than at its reference. Where there is an interaction, read it and not the main effects. "
         "Intervals are not adjusted for their number; p is, over all rows, by Holm's method.",
         *_too_wide(frame, ""),
     )
     return Table("factors", "Main effects and interactions", frame, columns, notes)
+
+
+def main_effects(screening: ScreeningTables) -> Table:
+    """What each factor of a screening design does, averaged over the others."""
+    frame = screening.main
+    columns = (
+        Column("change", lambda row: str(row["arm"]), "left", 0),
+        Column("main effect [interval]", difference, priority=1),
+        P_HOLM,
+        Column("verdict", lambda row: str(row["verdict"]), priority=1),
+        *(() if frame["clear"].all() else (Column("clear of interactions", _is_clear, "left", 2),)),
+        Column("seeds", lambda row: str(row["paired_seeds"]), priority=4),
+    )
+    half = len(screening.design.runs) // 2
+    notes = (
+        f"In percentage points of test accuracy: the mean of the {half} runs at the one level less that of the {half} at the "
+        "other, paired by seed and test image. So it is an average over all other factors, half of the time at their other "
+        "levels; taking a part from the full network is another question, which leave_one_out answers. Interval and p are "
+        "adjusted for the number of factors by Holm's method; the interval leaves out 0 where p is below 0.05, and lies within "
+        "the margin where the factor is equivalent: it does not matter on average. "
+        + (
+            "Variances over seeds borrow from all effects of the design."
+            if (frame["prior_df"] > 0).any()
+            else "Variances over seeds are each effect's own: there are too few effects to borrow from."
+        ),
+        *_too_wide(frame, "shown_"),
+    )
+    return Table("main_effects", "Main effects, each averaged over the other factors", frame, columns, notes)
+
+
+def own_variances(screening: ScreeningTables) -> Table:
+    """Main effects with variances of their own, beside those that borrow."""
+    columns = (
+        Column("change", lambda row: str(row["arm"]), "left", 0),
+        Column(
+            "main effect [own]",
+            lambda row: with_interval(row["delta"], row["own_low"], row["own_high"], sign=True),
+            priority=1,
+        ),
+        Column("p own", lambda row: probability(row["own_p_value"]), priority=2),
+        Column("[borrowed]", lambda row: with_interval(row["delta"], row["low"], row["high"], sign=True), priority=1),
+        Column("p borrowed", lambda row: probability(row["p_value"]), priority=2),
+        Column("", lambda row: "keeps its own" if row["prior_df"] == 0 else "", "left", 1),
+    )
+    notes = (
+        "Intervals (95 %) and p-values of each effect by itself. Borrowed: the variance over seeds is shrunk towards those of "
+        "the other effects of the design, interactions among them, which vary alike where runs do. An effect that varies more "
+        "than they let expect keeps its own: what that factor does depends on the seed.",
+        *_too_wide(screening.main, "", "own_"),
+    )
+    return Table("own_variances", "Main effects with own and with borrowed variances", screening.main, columns, notes)
+
+
+def _is_clear(row: pd.Series) -> str:
+    return "not estimated" if math.isnan(row["delta"]) else "yes" if row["clear"] else "no"
+
+
+def interactions(screening: ScreeningTables) -> Table:
+    """The interactions that a screening design tells apart."""
+    frame = screening.interactions
+    columns = (
+        Column("interaction", lambda row: row["interaction"], "left", 0),
+        Column("half of it [95 %]", PAIRED.text, priority=1),
+        P_HOLM,
+        SEEDS_PAIRED,
+    )
+    notes = (
+        "An interaction is how much more it changes to give one factor its other level where the second has its other level than "
+        "where not; half of it, as given here, varies as much as a main effect. Joined by =, only the sum is seen, with signs "
+        "that depend on the design; which one it is, further runs have to say. p is adjusted over the rows by Holm's method, "
+        "intervals are not.",
+        *_too_wide(frame, ""),
+    )
+    return Table("interactions", "Interactions of two factors, as far as they are told apart", frame, columns, notes)
+
+
+def design(screening: ScreeningTables, effects_of_runs: pd.DataFrame) -> Table:
+    """Which level each factor has in each run.
+
+    Args: effects_of_runs: as `analysis.effects.effect_table`.
+    """
+    accuracies = effects_of_runs.set_index("arm")[["test_mean", "test_sd", "seeds"]]
+    factors = screening.design.factors
+    frame = pd.DataFrame(
+        [
+            {
+                "run": place,
+                "arm": run.arm,
+                **{
+                    factor.name: level_text(factor.levels[0 if at_first else 1])
+                    for factor, at_first in zip(factors, run.at_first, strict=True)
+                },
+                **accuracies.loc[run.arm].to_dict(),
+            }
+            for place, run in enumerate(screening.design.runs, start=1)
+        ]
+    )
+    columns = (
+        Column("run", lambda row: str(row["run"]), priority=0),
+        *(Column(factor.name, _in_column(factor.name), priority=1) for factor in factors),
+        Column("test % (SD)", lambda row: _with_sd(row, "test"), priority=2),
+        Column("seeds", lambda row: f"{row['seeds']:.0f}", priority=3),
+    )
+    notes = ("Test accuracy: mean over seeds with standard deviation.",)
+    return Table("design", "The runs of the screening design", frame, columns, notes)
+
+
+def _in_column(name: str) -> Callable[[pd.Series], str]:
+    return lambda row: str(row[name])
 
 
 def _term(row: pd.Series) -> str:

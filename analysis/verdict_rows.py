@@ -1,7 +1,7 @@
 """The verdicts as rows: an arm's name, its difference as a number, and its interval drawn on a scale that all rows share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -27,6 +27,8 @@ PHRASES = {
     "": "without a finished pair of cells",
 }
 """What the answer says of each verdict, in its order."""
+NOT_ESTIMATED = {**PHRASES, "": "not to be told from the others"}
+"""The same of factors of a design."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,14 @@ class Answer:
     """How many are not."""
 
 
-def answers(effects: pd.DataFrame) -> list[Answer]:
+def answers(effects: pd.DataFrame, phrases: Mapping[str, str] = PHRASES) -> list[Answer]:
     """The verdicts that arms have, with the arms.
 
-    Args: effects: as `analysis.effects.effect_table`.
+    Args: effects: as `analysis.effects.effect_table`, or `analysis.screening_effects.ScreeningTables.main`. phrases: what is
+        said of each verdict.
     """
     others = effects[~effects["is_baseline"]]
-    found = [(phrase, others.loc[others["verdict"] == kind, "arm"].tolist()) for kind, phrase in PHRASES.items()]
+    found = [(phrase, others.loc[others["verdict"] == kind, "arm"].tolist()) for kind, phrase in phrases.items()]
     return [
         Answer(
             phrase, arms[:NAMED] if len(arms) > NAMED + 1 else arms, len(arms) - NAMED if len(arms) > NAMED + 1 else 0
@@ -103,7 +106,7 @@ def answers(effects: pd.DataFrame) -> list[Answer]:
 def verdict_rows(effects: pd.DataFrame, metric: Metric = ACCURACY) -> list[VerdictRow]:
     """The arms beside the baseline, in the grid's order.
 
-    Args: effects: as `analysis.effects.effect_table`. metric: that they are compared by.
+    Args: effects: as in `answers`. metric: that they are compared by.
     """
     return [_row(row, metric) for _, row in effects[~effects["is_baseline"]].iterrows()]
 
@@ -113,7 +116,7 @@ def _row(row: pd.Series, metric: Metric) -> VerdictRow:
     drawn = not math.isnan(low) and high - low <= metric.widest
     seeds = counted(row["paired_seeds"], "seed") if row["paired"] else "not paired"
     if math.isnan(row["delta"]):
-        interval = "no finished pair of cells"
+        interval = "not estimated" if row["remark"] else "no finished pair of cells"
     elif math.isnan(low):
         interval = f"{counted(row['paired_seeds'], 'seed')}: no interval"
     else:
@@ -126,7 +129,7 @@ def _row(row: pd.Series, metric: Metric) -> VerdictRow:
         interval=interval,
         mean=float(row["delta"]),
         ends=(low, high) if drawn else None,
-        moved=", ".join(also_moved({str(name): value for name, value in row.items()})),
+        moved=", ".join(also_moved({str(name): value for name, value in row.items()})) if "parameters" in row else "",
         remark=remark[:1].upper() + remark[1:],
     )
 

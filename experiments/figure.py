@@ -8,6 +8,8 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     steps            the baseline's accuracy less the loss of each arm in turn, for arms that make one change each
     looks            how far each arm went through planned looks, and how it ended
     two_factor       accuracy by the levels of two factors that a grid crosses, every seed dotted
+    main_effects     what each factor of a screening design changes, averaged over the others, every seed dotted
+    half_normal      sizes of a screening design's effects against those of chance alone
     cost             test accuracy against multiply-adds, with the Pareto frontier
     learning_curves  validation accuracy by epoch, a thin line per seed, a bold mean per arm
     losses           loss by epoch on training and on validation images, mean over seeds
@@ -52,8 +54,8 @@ class Arguments:
     study: tyro.conf.Positional[Path]
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
-    """The figure: forest, steps, looks, two_factor, cost, learning_curves, losses, reliability, per_class, shape_bias,
-    reliance, attention, stimuli, reproduction, documented_classes or confusion."""
+    """The figure: forest, steps, looks, two_factor, main_effects, half_normal, cost, learning_curves, losses, reliability,
+    per_class, shape_bias, reliance, attention, stimuli, reproduction, documented_classes or confusion."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None

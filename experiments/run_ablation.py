@@ -276,12 +276,18 @@ def groups_of(text: str | None) -> dict[str, list[str]] | None:
     return found
 
 
-def can_show(seeds: int, images: int) -> str:
-    """The smallest difference that so many seeds and images could tell from none."""
+def can_show(seeds: int, images: int, *, runs: int | None = None) -> str:
+    """The smallest difference that so many seeds and images could tell from none. Args: runs: of a screening design."""
     from analysis.statistics import best_half_width
 
     if seeds == 1:
         return "one seed: differences without intervals; give --seeds 3 or more to know how sure they are"
+    if runs is not None:
+        half_width = best_half_width(seeds, images) * (2 / runs) ** 0.5
+        return (
+            f"main effects above about {100 * half_width:.1f} points if seeds add no variance of their own, and other images "
+            f"would show the same; only larger ones if not ({seeds} seeds, {images:,} test images)"
+        )
     return (
         f"differences above about {100 * best_half_width(seeds, images):.1f} points if seeds add no variance of their own, "
         f"only larger ones if they do ({seeds} seeds, {images:,} test images)"
@@ -384,7 +390,8 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
     from ablations.statement import statement, table_of_arms, table_of_design
 
     plan, tuning = prepared.expected(), prepared.tuning()
-    best = can_show(plan.command.seeds, len(plan.data.test))
+    design = plan.study.screening
+    best = can_show(plan.command.seeds, len(plan.data.test), runs=None if design is None else len(design.runs))
     lines = statement(
         plan, prepared.machine, prepared.results, why_protocol=why_protocol, best_difference=best, shard=shard
     )
@@ -412,8 +419,8 @@ def describe(prepared: "PreparedStudy", why_protocol: str, shard: str | None, ou
         out.print(wrapped(text, out.width, indent=11) if out.is_terminal else text, markup=False, soft_wrap=True)
     out.print()
     if prepared.settings.dry_run:
-        if plan.study.screening is not None:
-            out.print(table_of_design(plan.study.screening))
+        if design is not None:
+            out.print(table_of_design(design))
         out.print(table_of_arms(plan))
         for fault in plan.faults:
             out.print(f"{fault}; a run moves it aside and trains the cell again", markup=False, soft_wrap=True)
@@ -452,13 +459,19 @@ def report(outcome: "Outcome", data: "Data", out: "Console") -> None:
     crossed = [] if study.factor_effects.empty else [tables.factors(study.factor_effects)]
     asked = study.class_questions
     questions = [] if asked.empty else [tables.class_questions(asked, baseline=outcomes.baseline.name)]
-    for table in (tables.effects(study.effects), *questions, tables.arms(study.effects), *crossed):
+    screened, sentences = study.screening, study.effects["sentence"]
+    if screened is not None:
+        crossed = [tables.main_effects(screened)]
+        crossed += [] if screened.interactions.empty else [tables.interactions(screened)]
+        sentences = screened.main["sentence"]
+    shown = [tables.effects(study.effects), *questions, tables.arms(study.effects)]
+    for table in [*shown, *crossed] if screened is None else [*crossed, *shown]:
         out.print()
         out.print(table.for_terminal())
     out.print()
-    for sentence in filter(None, study.effects["sentence"]):
+    for sentence in filter(None, sentences):
         out.print(sentence, markup=False, soft_wrap=True)
-    for note in [*remarks(study.effects), *outcomes.remarks]:
+    for note in [*(screened.remarks if screened else ()), *remarks(study.effects), *outcomes.remarks]:
         out.print(note, markup=False, soft_wrap=True)
     mpl.use("agg")  # files need no window
     try:

@@ -8,22 +8,18 @@ interval over 10 seeds covers 59 % and a percentile bootstrap 50 %.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-import tyro
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ablations.cli import run_script
+from analysis.simulating import simulation_arguments, write
 from analysis.simulation import GRID, coverage
-from cnnkit.errors import UserError
 
 ACCEPTED = (0.93, 0.98)
 METHODS = {
@@ -74,30 +70,17 @@ def coverage_by_seeds(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@dataclass
-class Arguments:
-    """The command line."""
-
-    runs: int = 2_000
-    """Simulated studies a setting."""
-    seed: int = 0
-    """Of the simulation."""
-    out: Path = Path("docs")
-    """A folder for coverage.csv and coverage.png."""
-
-
 def main(arguments: Sequence[str]) -> int:
     """Simulates, writes, and prints the extremes."""
-    args = tyro.cli(Arguments, args=list(arguments), description=__doc__)
-    if args.runs < 1:
-        raise UserError(f"--runs {args.runs}: at least 1")
+    args = simulation_arguments(arguments, __doc__)
     table = simulate(args.runs, args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(args.out / "coverage.csv", index=False, float_format="%.4g")
-    with mpl.rc_context({"font.size": 8, "savefig.dpi": 300}):
-        figure = Figure(figsize=(3.25, 2.7), layout="constrained")
-        coverage_by_seeds(table, ax=figure.subplots())
-        figure.savefig(args.out / "coverage.png")
+    write(
+        args.out,
+        "coverage",
+        table,
+        size=(3.25, 2.7),
+        draw=lambda figure: coverage_by_seeds(table, ax=figure.subplots()),
+    )
     extremes = table.groupby("seeds")[list(METHODS)].agg(["min", "max"])
     console = Console(highlight=False)
     for n_seeds, row in extremes.iterrows():

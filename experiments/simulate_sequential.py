@@ -12,14 +12,10 @@ cells and 69 % of the effects.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -27,7 +23,7 @@ from rich.progress import track
 
 from ablations.cli import run_script
 from analysis.simulated_studies import DESIGNS, WORLDS, measure
-from cnnkit.errors import UserError
+from analysis.simulating import simulation_arguments, write
 
 COLOURS = sns.color_palette("colorblind", len(DESIGNS))
 MARKERS = ("o", "s", "X", "P", "^", "v", "D", "*", "h")
@@ -69,35 +65,21 @@ def power_against_cells(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@dataclass
-class Arguments:
-    """The command line."""
-
-    runs: int = 2_000
-    """Simulated studies a world; a tenth of it where images are simulated one by one."""
-    seed: int = 0
-    """Of the simulation."""
-    out: Path = Path("docs")
-    """A folder for sequential.csv and sequential.png."""
+def draw(figure: Figure, table: pd.DataFrame) -> None:
+    """Both of them side by side."""
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    errors_by_design(table, ax=left)
+    power_against_cells(table, ax=right)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Simulates, writes, and prints the extremes over worlds."""
-    args = tyro.cli(Arguments, args=list(arguments), description=__doc__)
-    if args.runs < 10:
-        raise UserError(f"--runs {args.runs}: at least 10")
+    args = simulation_arguments(arguments, __doc__, least=10)
     rows = []
     for world in track(WORLDS, "simulating", console=Console(stderr=True), transient=True):
         rows += measure(world, runs=args.runs // 10 if world.image_by_image else args.runs, seed=args.seed)
     table = pd.DataFrame(rows)
-    args.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(args.out / "sequential.csv", index=False, float_format="%.4g")
-    with mpl.rc_context({"font.size": 8, "savefig.dpi": 300}):
-        figure = Figure(figsize=(6.5, 2.6), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        errors_by_design(table, ax=left)
-        power_against_cells(table, ax=right)
-        figure.savefig(args.out / "sequential.png")
+    write(args.out, "sequential", table, size=(6.5, 2.6), draw=lambda figure: draw(figure, table))
     console = Console(highlight=False)
     for design in DESIGNS:
         own = table[table["design"] == design.name]

@@ -62,6 +62,15 @@ def test_twelve_runs_are_plackett_and_burmans():
     assert any({tuple(row) for row in start.tolist()} == rows for start in starts)
 
 
+@pytest.mark.parametrize("order", [12, 20, 24])
+def test_plackett_and_burmans_rows_are_the_quadratic_residues_of_paleys_construction(order):
+    q = order - 1
+    residues = {k * k % q for k in range(1, q)}
+    row = np.array([1] + [1 if k in residues else -1 for k in range(1, q)])
+    core = {tuple(other) for other in np.array(hadamard(order))[1:, 1:].tolist()}
+    assert core == {tuple(np.roll(-row, by).tolist()) for by in range(q)}
+
+
 @pytest.mark.parametrize("n_parts", range(2, MOST_PARTS + 1))
 def test_main_effects_are_clear_of_one_another_and_of_all_interactions_of_two_parts(n_parts):
     design = folded(n_parts)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_a_baseline_without_any_part_is_refused_in_one_sentence():
 
 def test_notes_are_said_before_the_study_and_kept_with_it(tiny):
     plan = plan_of(tiny, protocol=SMOKE.changed(spec={"dropout": 0.0}))
-    lines = statement(plan, Machine.this(), why_protocol="as asked", best_difference="", shard=None)
+    lines = statement(plan, Machine.this(), Path("results"), why_protocol="as asked", best_difference="", shard=None)
     note = "The baseline has no dropout, so that is not among its parts."
     assert ("note", note) in lines
     assert plan.study.notes == [note]
@@ -182,14 +183,14 @@ def test_a_dry_run_shows_levels_runs_and_strings(tiny):
     assert " 1  +  +  +  +  +  +  +  baseline" in text
     assert "clear of one another and of all interactions of two factors" in text
     assert text.count(" × ") == 21
-    lines = dict(statement(plan, Machine.this(), why_protocol="", best_difference="", shard=None))
+    lines = dict(statement(plan, Machine.this(), Path("results"), why_protocol="", best_difference="", shard=None))
     assert lines["design"].startswith("7 factors in 16 runs, folded over: a main effect is the mean of 8 runs less")
     assert "1/8 of the variance" in lines["design"]
 
 
 @pytest.mark.parametrize("parts", [4, 5, 7, 8, 14])
 def test_strings_are_the_sets_of_equal_columns(parts):
-    design = folded(parts)
+    design = tuple(folded(parts))
     x = np.where(np.array(design), 1, -1)
     columns = {pair: x[:, pair[0]] * x[:, pair[1]] for pair in itertools.combinations(range(parts), 2)}
     for string in strings(design):
@@ -342,9 +343,9 @@ def test_a_design_that_is_none_is_refused_in_one_sentence(tmp_path, text, words)
 
 def test_planned_looks_would_take_runs_out_of_a_design_and_are_refused(tmp_path, tiny):
     settings = Settings(looks=plan_looks(2, 3), dry_run=True)
-    prepared = prepare_study("screen", "smoke", data=tiny, results=tmp_path / "results", settings=settings)
     with pytest.raises(UserError, match="planned looks would stop single runs; give --seeds one number"):
-        prepared.plan()
+        prepare_study("screen", "smoke", data=tiny, results=tmp_path / "results", settings=settings)
+    assert not (tmp_path / "results").exists()
 
 
 def test_twenty_four_factors_are_named_by_their_runs_where_names_get_long():
@@ -358,3 +359,43 @@ def test_twenty_four_factors_are_named_by_their_runs_where_names_get_long():
     arms = screened(SMOKE.baseline(), factors).arms
     assert all(len(arm.name) <= 200 for arm in arms)
     assert len({arm.name for arm in arms}) == 16
+
+
+# -- networks of one's own
+
+NET = """
+from torch import nn
+
+def make(norm=True, skip=True, width=4, dropout=0.5):
+    if not norm and not skip:
+        raise ValueError("without norm it needs the skip")
+    parts = [nn.Conv2d(3, width, 3), *([nn.BatchNorm2d(width)] if norm else []), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*parts, *([nn.Identity()] if skip else []), nn.Dropout(dropout), nn.Linear(width, 10))
+"""
+
+
+def screen_of_own(tmp_path, name: str, factors: str):
+    (tmp_path / f"{name}.py").write_text(NET)
+    return layout_from(
+        tmp_path, f'baseline: {{factory: "{name}:make"}}\ndesign: screening\nfactors: {factors}', protocol=SMOKE
+    )
+
+
+def test_arguments_of_a_network_of_ones_own_are_screened(tmp_path):
+    layout = screen_of_own(tmp_path, "screened_net", "{norm: [true, false], width: [4, 6], dropout: [0.5, 0.0]}")
+    assert layout.screening.names == ("norm", "width", "dropout")
+    assert layout.arms[0].is_baseline
+    assert {(arm.levels["norm"], arm.levels["width"]) for arm in layout.arms} == {
+        (True, 4), (True, 6), (False, 4), (False, 6),
+    }  # fmt: skip
+    for arm in layout.arms:
+        arguments = {"norm": True, "width": 4, "dropout": 0.5} | arm.spec.arguments
+        assert {name: arguments[name] for name in arm.levels} == arm.levels
+
+
+def test_combinations_that_a_network_of_ones_own_refuses_are_named_before_anything_is_trained(tmp_path):
+    with pytest.raises(UserError) as error:
+        screen_of_own(tmp_path, "picky_net", "{norm: [true, false], skip: [true, false], width: [4, 6]}")
+    assert "every one with no norm and no skip" in str(error.value)
+    assert "without norm it needs the skip" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,6 @@
 import itertools
+import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +10,13 @@ import pytest
 
 from ablations.arm import Arm
 from ablations.grids import GRIDS, arms_of
+from ablations.record import Failure
+from ablations.store import Store
+from analysis import study_tables, tables
 from analysis.factors import design, factor_accuracies, factor_effects, repeated_changes
 from analysis.outcomes import Outcomes, StudiedArm
 from analysis.statistics import contrast_effect, holm
+from analysis.study_tables import StudyTables
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 BASELINE = Arm(name="baseline", is_baseline=True)
@@ -71,10 +77,12 @@ def test_where_the_baseline_stands_beside_the_design_it_is_the_first_level():
     assert "baseline" not in [arm.name for arm in crossed.arms]
 
 
-def test_a_combination_that_is_missing_or_there_twice_is_no_design():
+def test_a_combination_that_is_there_twice_or_too_many_that_are_missing_are_no_design():
     arms = grid("regularisation")
-    assert design(arms[:-1]) is None
+    assert len(design(arms[:-1]).arms) == 7
+    assert design(arms[:-2]) is None
     assert design([*arms, replace(arms[-1], name="again")]) is None
+    assert design(grid("batch_norm_dropout")[:-1]) is None
 
 
 def test_arms_with_other_factors_stay_out():
@@ -218,14 +226,151 @@ def test_one_shared_seed_gives_effects_without_intervals():
     )
 
 
-@pytest.mark.parametrize("lost", [[0], [0, 1, 2]])
-def test_without_a_shared_seed_the_tables_are_empty(lost):
+def test_without_a_finished_seed_the_tables_are_empty():
     arms = grid("batch_norm_dropout")
-    correct = correct_of(arms, lambda arm: 0.5, images=50)
-    correct[arms[0].name] = {} if len(lost) == 3 else {7: correct[arms[0].name][0]}
+    correct = {arm.name: {} for arm in arms}
     assert factor_effects(arms, correct).empty
     assert "sentence" in factor_effects(arms, correct)
     assert factor_accuracies(arms, correct).empty
+
+
+@pytest.mark.parametrize("left", [[], [7]])
+def test_an_arm_that_shares_no_seed_leaves_effects_at_the_other_levels(left):
+    arms = grid("batch_norm_dropout")
+    correct = correct_of(arms, lambda arm: 0.5, images=50)
+    whole = factor_effects(arms, correct)
+    correct[arms[0].name] = dict.fromkeys(left, correct[arms[0].name][0])
+    norm, dropout, joint = (row for _, row in factor_effects(arms, correct).iterrows())
+    mean = {name: np.mean(list(seeds.values())) for name, seeds in correct.items() if seeds}
+    _, no_dropout, no_norm, neither = (arm.name for arm in arms)
+    assert norm["delta"] == pytest.approx(mean[neither] - mean[no_dropout])
+    assert norm["remark"] == "averaged over dropout 0 alone"
+    assert norm["sentence"].endswith("averaged over dropout 0 alone, 3 seeds.")
+    assert dropout["delta"] == pytest.approx(mean[neither] - mean[no_norm])
+    assert dropout["remark"] == "averaged over batch norm off alone"
+    assert math.isnan(joint["delta"])
+    assert joint["paired_seeds"] == 0
+    assert joint["remark"] == "no seed is finished in every arm that it takes"
+    assert joint["sentence"].endswith("not estimated: no seed is finished in every arm that it takes.")
+    assert whole["remark"].eq("").all()
+
+
+def test_a_lost_seed_is_lost_for_the_effects_of_its_arm_alone():
+    arms = grid("depth_dropout")
+    correct = correct_of(arms, lambda arm: 0.5, images=200)
+    six = next(arm for arm in arms if arm.levels == {"blocks": 6, "dropout": 0.0})
+    whole = factor_effects(arms, correct)
+    del correct[six.name][1]
+    table = factor_effects(arms, correct)
+    seeds = {(row.kind, row.factor, row.level, row.other_level): row.paired_seeds for row in table.itertuples()}
+    assert seeds == {
+        ("main", "blocks", "2", ""): 3,
+        ("main", "blocks", "6", ""): 2,
+        ("main", "dropout", "0", ""): 2,
+        ("interaction", "dropout", "0", "2"): 3,
+        ("interaction", "dropout", "0", "6"): 2,
+    }
+    kept = table["paired_seeds"] == 3
+    columns = ["delta", "low", "high", "p_value"]
+    pd.testing.assert_frame_equal(table.loc[kept, columns], whole.loc[kept, columns])
+
+
+def test_a_combination_that_no_arm_has_leaves_the_others():
+    arms = [arm for arm in grid("depth_dropout") if arm.levels != {"blocks": 6, "dropout": 0.0}]
+    correct = correct_of(arms, lambda arm: 0.5, images=200)
+    table = factor_effects(arms, correct).set_index(["kind", "factor", "level", "other_level"])
+    assert table.loc[("main", "blocks", "6", ""), "remark"] == "averaged over dropout 0.5 alone"
+    assert table.loc[("main", "dropout", "0", ""), "remark"] == "averaged over 2 of 3 levels of blocks"
+    assert table.loc[("interaction", "dropout", "0", "6"), "paired_seeds"] == 0
+    assert table["delta"].notna().sum() == len(table) - 1
+    assert len(factor_accuracies(arms, correct)) == 15
+
+
+def test_where_a_setting_has_too_few_seeds_the_others_are_averaged():
+    arms = grid("regularisation")
+    correct = correct_of(arms, lambda arm: 0.5, images=200)
+    late = arms[-1]  # a study that runs: this arm has one seed so far
+    correct[late.name] = {0: correct[late.name][0]}
+    table = factor_effects(arms, correct)
+    assert table["paired_seeds"].eq(3).all()
+    assert rows(table, "main")["remark"].str.startswith("averaged over 3 of 4 combinations of").all()
+    assert rows(table, "interaction")["remark"].str.endswith("alone").all()
+
+
+# -- real records, harmed
+
+
+class Harmed:
+    """A copy of the stored study of two factors, of which cells can be lost."""
+
+    def __init__(self, root: Path) -> None:
+        shutil.copytree(RESULTS, root)
+        self.root = root
+        cells = Outcomes.from_store(root, "batch_norm_dropout-smoke").cells
+        self.keys = {(row.arm, row.seed): row.key for row in cells.itertuples()}
+
+    def lose(self, arm: str, seed: int, *, diverged: bool = False) -> None:
+        key = self.keys[arm, seed]
+        shutil.rmtree(self.root / "cells" / key)
+        if diverged:
+            about = Store(self.root).about
+            store = Store.open(self.root, data=about.data, data_description=about.data_description)
+            store.write_failure(Failure(key=key, arm=arm, seed=seed, kind="diverged", sentence="NaN", epoch=1), "")
+
+    def tables(self) -> StudyTables:
+        return StudyTables(Outcomes.from_store(self.root, "batch_norm_dropout-smoke"))
+
+
+@pytest.fixture
+def harmed(tmp_path) -> Harmed:
+    return Harmed(tmp_path / "results")
+
+
+def test_a_seed_that_real_records_lack_is_left_out_of_effects_that_take_its_arm(harmed, study):
+    harmed.lose("no batch norm, dropout 0", 1)
+    table = harmed.tables().factor_effects
+    assert table["paired_seeds"].tolist() == [2, 2, 2]
+    right = {arm.name: np.stack([study.correct[arm.name][seed] for seed in (0, 2)]).astype(float) for arm in study.arms}
+    base, no_dropout, no_norm, neither = (right[arm.name] for arm in study.arms)
+    expected = contrast_effect((no_norm + neither - base - no_dropout) / 2)
+    assert table["delta"][0] == pytest.approx(expected.delta)
+    assert table["low"][0] == pytest.approx(expected.low)
+
+
+def test_a_combination_whose_real_records_are_all_lost_leaves_effects_at_other_levels(harmed, study):
+    for seed in range(3):
+        harmed.lose("no batch norm, dropout 0.5", seed)
+    found = harmed.tables()
+    assert found.factor_effects["paired_seeds"].tolist() == [3, 3, 0]
+    right = {arm.name: np.stack(list(study.correct[arm.name].values())).astype(float) for arm in study.arms}
+    base, no_dropout, _, neither = (right[arm.name] for arm in study.arms)
+    norm, dropout = (contrast_effect(neither - no_dropout), contrast_effect(no_dropout - base))
+    assert found.factor_effects["delta"][:2].tolist() == pytest.approx([norm.delta, dropout.delta])
+    assert found.factor_effects["remark"].tolist()[:2] == [
+        "averaged over dropout 0 alone", "averaged over batch norm on alone",
+    ]  # fmt: skip
+    shown = tables.factors(found.factor_effects).shown().to_string()
+    assert "nan" not in shown
+    assert "averaged over dropout 0 alone" in shown
+
+
+def test_seeds_that_diverged_are_told_from_those_that_are_missing(harmed, monkeypatch):
+    harmed.lose("batch norm, dropout 0.5", 1, diverged=True)
+    harmed.lose("no batch norm, dropout 0", 2)
+    seen = {}
+    monkeypatch.setattr(study_tables, "factor_effects", lambda *args, diverged: seen.update(diverged))
+    _ = harmed.tables().factor_effects
+    assert seen == {"batch norm, dropout 0.5": 1}
+
+
+def test_a_significant_effect_by_arms_that_lost_seeds_is_no_finding():
+    arms = grid("batch_norm_dropout")
+    correct = correct_of(arms, lambda arm: 0.3 + 0.4 * arm.levels["batch norm"], seeds=5)
+    for arm, words in ((arms[0], "do not make it worse"), (arms[3], "")):
+        norm = factor_effects(arms, correct, diverged={arm.name: 2}).iloc[0]
+        assert norm["adjusted_p"] < 0.05
+        assert norm["remark"] == (f"2 seeds of its arms diverged, and the others alone {words}" if words else "")
+        assert norm["sentence"].endswith("do not make it worse." if words else "5 seeds.")
 
 
 @pytest.mark.parametrize("name", sorted(GRIDS.keys() - CROSSED.keys()))

@@ -34,6 +34,8 @@ from analysis.measure_figures import attention, reliance, shape_bias
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.per_class import recalls
 from analysis.reliance import CHANGES
+from analysis.screening import half_normal_quantiles
+from analysis.screening_figures import half_normal
 from analysis.shape_bias import published
 from cnnkit.data import CLASSES
 
@@ -265,7 +267,7 @@ def test_the_forest_says_what_its_intervals_and_fillings_mean():
     words = note(drawn_forest({"base": [0.5, 0.5], "a": [0.6, 0.6]}))
     assert (
         words
-        == "Lines: intervals of the tests behind the verdicts, adjusted for the number of arms. Filled: better or worse."
+        == "Lines: intervals of the tests behind the verdicts, adjusted for their number. Filled: better or worse."
     )
 
 
@@ -599,6 +601,42 @@ def measured(name: str, arms: list[str], ax: Axes | None = None) -> Axes:
             return attention(table, ax=ax)
 
 
+# -- half-normal plots
+
+
+@pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
+def test_names_in_a_half_normal_plot_do_not_cover_each_other(arms):
+    ax = drawn("half_normal", arms)
+    ax.figure.draw_without_rendering()
+    assert overlapping([text for text in ax.texts if text.get_text()]) == []
+
+
+def test_the_half_normal_plot_names_what_is_more_than_chance_and_the_largest_of_the_rest():
+    main = pd.DataFrame(
+        {"arm": ["no a", "no b", "no c"], "delta": [-0.08, 0.05, 0.001], "adjusted_p": [0.001, 0.01, 0.9]}
+    )
+    joint = pd.DataFrame(
+        [
+            {"first_factor": one, "second_factor": two, "others": more, "delta": delta, "adjusted_p": 1.0}
+            for one, two, more, delta in (("a", "b", 0, 0.002), ("a", "c", 2, -0.003), ("b", "c", 1, 0.0005))
+        ]
+    )
+    ax = half_normal(main, joint)
+    named = [text.get_text().replace("\n", " ") for text in ax.texts if text.get_text()]
+    assert {"no a", "no b", "a × c (+2)"} == {name for name in named if len(name) < 20}
+    circles, squares = (each for each in ax.collections if isinstance(each, PathCollection))
+    points = sorted([*circles.get_offsets().tolist(), *squares.get_offsets().tolist()], key=lambda point: point[1])
+    assert [y for _, y in points] == pytest.approx([0.05, 0.1, 0.2, 0.3, 5, 8])
+    assert [x for x, _ in points] == pytest.approx(half_normal_quantiles(6))
+
+
+def test_a_half_normal_plot_of_three_effects_says_nothing():
+    main = pd.DataFrame({"arm": ["no a", "no b"], "delta": [-0.08, math.nan], "adjusted_p": [0.001, math.nan]})
+    joint = pd.DataFrame(columns=["first_factor", "second_factor", "others", "delta", "adjusted_p"])
+    with pytest.raises(NothingToDraw, match="takes 4 effects, and 1 could be estimated"):
+        half_normal(main, joint)
+
+
 def test_shape_bias_has_a_marker_for_each_category_and_arm_and_the_baseline_is_a_diamond():
     by_category = pd.DataFrame(
         [
@@ -688,6 +726,8 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             return losses(epochs.assign(train_loss=falling, validation_loss=falling + 0.1), ax=ax)
         case "shape_bias" | "reliance" | "attention":
             return measured(name, arms, ax)
+        case "half_normal":
+            return half_normal(*screened(arms, dice), ax=ax)
         case "reliability":
             bins = [
                 {"arm": arm, "is_baseline": arm == arms[0], "images": 10, "confidence": sure, "accuracy": right}
@@ -701,11 +741,24 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             )
 
 
+def screened(arms: list[str], dice: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Main effects and interactions of a design with so many factors: two in three are chance."""
+    sizes = 0.003 * dice.normal(size=len(arms)) - 0.03 * (np.arange(len(arms)) % 3 == 0)
+    main = pd.DataFrame({"arm": arms, "delta": sizes, "adjusted_p": np.where(np.abs(sizes) > 0.015, 0.01, 1)})
+    pairs = list(pairwise(arms + arms[:1])) + [(arms[0], arms[-1])] * 2
+    joint = [
+        {"first_factor": one, "second_factor": two, "others": 2, "delta": 0.003 * dice.normal(), "adjusted_p": 1.0}
+        for one, two in pairs
+    ]
+    return main, pd.DataFrame(joint)
+
+
 NAMES = (
     "forest",
     "steps",
     "looks",
     "two_factor",
+    "half_normal",
     "cost",
     "curves",
     "losses",
@@ -741,7 +794,10 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
 
 @pytest.mark.parametrize(
     "name",
-    ["forest", "steps", "looks", "two_factor", "curves", "losses", "reliability", "classes", "reliance", "attention"],
+    [
+        *("forest", "steps", "looks", "two_factor", "curves", "losses", "reliability", "classes"),
+        *("reliance", "attention"),
+    ],
 )
 @pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
 def test_names_do_not_cover_each_other(name, arms):
@@ -819,7 +875,10 @@ def test_an_axes_in_a_subfigure_will_do():
         (lambda: accuracy_against_cost(effects_of(trials_of({"base": [None]}))), "no arm"),
         (lambda: drawn_steps({"base": [None], "a": [0.5]}), "the baseline"),
         (lambda: drawn_steps({"base": [0.5, None], "a": [None, 0.5]}), "in common with the baseline"),
-        (lambda: two_factor(pd.DataFrame(columns=["factor", "other_factor"])), "no seed is finished in every arm"),
+        (
+            lambda: two_factor(pd.DataFrame(columns=["factor", "other_factor"])),
+            "no arm that the factors cross has a finished seed",
+        ),
     ],
 )
 def test_where_there_is_nothing_to_draw_it_is_said(draw, words):

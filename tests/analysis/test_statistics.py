@@ -26,7 +26,6 @@ from analysis.statistics import (
     half_width,
     holm,
     holm_levels,
-    interaction,
     mcnemar,
     paired_effect,
     paying_for_looks,
@@ -452,51 +451,6 @@ def test_networks_without_a_flip_do_not_differ():
     assert dataclasses.astuple(mcnemar(right, right)) == (0, 0, 1.0)
     with pytest.raises(ValueError, match=r"need the same \(images,\)"):
         mcnemar(right[None], right[None])
-
-
-def factorial(levels_a: str, levels_b: str) -> dict[tuple[str, str], np.ndarray]:
-    rng = np.random.default_rng(2)
-    return {(a, b): rng.random((4, 60)) < 0.6 for a in levels_a for b in levels_b}
-
-
-def test_two_factors_give_mean_effects_and_a_difference_of_differences():
-    correct = factorial("xy", "pq")
-    effects = interaction(correct)
-    at_p, at_q = (paired_effect(correct["y", b], correct["x", b]).delta for b in "pq")
-    assert list(effects.a) == ["y"]
-    assert list(effects.b) == ["q"]
-    assert effects.a["y"].delta == pytest.approx((at_p + at_q) / 2)
-    assert effects.interaction["y", "q"].delta == pytest.approx(at_q - at_p)
-    value = {key: array.astype(float) for key, array in correct.items()}
-    contrast = value["y", "q"] - value["x", "q"] - value["y", "p"] + value["x", "p"]
-    assert effects.interaction["y", "q"] == contrast_effect(contrast)
-
-
-def test_where_one_factor_does_nothing_it_has_no_effect_and_no_interaction():
-    arm, baseline = random_pair()
-    effects = interaction({("x", "p"): baseline, ("x", "q"): baseline, ("y", "p"): arm, ("y", "q"): arm})
-    assert effects.a["y"] == paired_effect(arm, baseline)
-    for effect in (effects.b["q"], effects.interaction["y", "q"]):
-        assert (effect.delta, effect.seed_variance, effect.p_value) == (0, 0, 1)
-
-
-def test_more_levels_are_each_held_against_the_first():
-    correct = factorial("xyz", "pq")
-    effects = interaction(correct, images="fixed")
-    assert list(effects.a) == ["y", "z"]
-    assert set(effects.interaction) == {("y", "q"), ("z", "q")}
-    without_y = {key: array for key, array in correct.items() if key[0] != "y"}
-    assert effects.a["z"] == interaction(without_y, images="fixed").a["z"]
-
-
-def test_factors_that_are_not_crossed_are_refused():
-    correct = factorial("xy", "pq")
-    with pytest.raises(ValueError, match="every combination"):
-        interaction({key: array for key, array in correct.items() if key != ("y", "q")})
-    with pytest.raises(ValueError, match="every combination"):
-        interaction({})
-    with pytest.raises(ValueError, match="same seeds and images"):
-        interaction({**correct, ("y", "q"): correct["y", "q"][:, :-1]})
 
 
 def test_the_best_half_width_is_reached_by_networks_that_only_differ_by_chance():

@@ -24,6 +24,8 @@ STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"
 STUDY = STORED / "studies" / "batch_norm-smoke-4b295f"
 CROSSED = Path(__file__).parents[1] / "data" / "results" / "studies" / "batch_norm_dropout-smoke"
 
+SCREENED = Path(__file__).parents[1] / "data" / "screening" / "studies" / "screen-smoke"
+
 
 @pytest.fixture(scope="module")
 def script():
@@ -37,19 +39,21 @@ def script():
 
 
 MEASURED = ("shape_bias", "reliance", "attention", "stimuli")
-NAMES = ("forest", "steps", "looks", "two_factor", "cost", "learning_curves", "losses", "reliability", "per_class")
+REPRODUCED = ("reproduction", "documented_classes", "confusion")
+OF_DESIGNS = ("looks", "two_factor", "main_effects", "half_normal")
+NAMES = ("forest", "steps", *OF_DESIGNS, "cost", "learning_curves", "losses", "reliability", "per_class")
 
 
 def test_these_figures_have_a_name_and_the_docstring_lists_them(script):
-    assert tuple(script.FIGURES) == NAMES + MEASURED
-    for name in NAMES + MEASURED:
+    assert tuple(script.FIGURES) == NAMES + MEASURED + REPRODUCED
+    for name in script.FIGURES:
         assert f"\n    {name} " in script.__doc__
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "looks"])
 def test_every_figure_is_drawn_at_the_asked_width(script, tmp_path, capsys, name):
     file = tmp_path / "f.png"
-    study = CROSSED if name == "two_factor" else STUDY
+    study = {"two_factor": CROSSED, "main_effects": SCREENED, "half_normal": SCREENED}.get(name, STUDY)
     assert script.main([str(study), name, "--width", "4", "--out", str(file)]) == 0
     with Image.open(file) as image:
         assert image.width == 4 * 300
@@ -87,9 +91,9 @@ def test_a_margin_that_is_no_difference_is_refused(script, tmp_path, margin):
 def test_cells_that_are_not_finished_are_left_out_and_said(script, tmp_path, capsys):
     shutil.copytree(STORED, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "cells" / "3196dc14053c68f317a6")  # no batch norm, seed 0
-    for name in set(NAMES) - {"two_factor", "looks"}:
+    for name in set(NAMES) - set(OF_DESIGNS):
         script.main([str(tmp_path / "r"), name, "--out", str(tmp_path / "f.pdf")])
-        assert "1 of 4 cells are not finished and left out" in capsys.readouterr().out
+        assert "1 of 4 cells left out: 1 missing" in capsys.readouterr().out
 
 
 def test_records_that_are_damaged_are_left_out_and_named(script, tmp_path, capsys):
@@ -112,6 +116,8 @@ def test_records_that_are_damaged_are_left_out_and_named(script, tmp_path, capsy
     [
         *((STUDY, name, "no cell of the baseline has been asked") for name in MEASURED),
         (STUDY, "looks", "its looks were not planned, so there is nothing to draw"),
+        (STUDY, "main_effects", "its arms are no screening design, so there is nothing to draw"),
+        (CROSSED, "half_normal", "its arms are no screening design"),
         (STUDY, "two_factor", "its arms do not cross two factors, so there is nothing to draw"),
         (CROSSED.parent / "depth-smoke", "two_factor", "its arms do not cross two factors"),
         (CROSSED.parent / "depth-smoke", "steps", "more than one arm changes widths"),
