@@ -26,7 +26,7 @@ MOST_PIXELS = 10**8
 """Of one picture, as its head says before it is unpacked."""
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
 DIGEST_BYTES = 16
-HAS_COLOUR = "had colour"
+HAS_COLOUR = "colour left out"
 """The remark on a colour picture that is stored grey."""
 
 

@@ -59,7 +59,7 @@ def split(
     notes: list[str] = []
     if drop_duplicates:
         rows, dropped = _without_duplicates(table, rows)
-        notes.append(f"{dropped:,} duplicates left out")
+        notes.append(f"{dropped:,} duplicate{'s' * (dropped > 1)} left out" if dropped else "no duplicates")
     if "test" not in rows and "validation" in rows:
         rows["test"] = rows.pop("validation")
         notes.append("its validation images are the test images")

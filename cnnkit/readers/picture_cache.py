@@ -175,7 +175,7 @@ def _check_room(folder: Path, count: int, about: DataDescription) -> None:
 
 def _notes(decoded: Decoded, pictures: Pictures) -> list[str]:
     """Raises: UserError: too many pictures are broken."""
-    notes = [f"{count:,} {remark}" for remark, count in sorted(decoded.remarks.items())]
+    notes = [f"{count:,} picture{'s' * (count > 1)}: {remark}" for remark, count in sorted(decoded.remarks.items())]
     broken, total = decoded.broken, len(decoded.keys)
     if not broken:
         return notes

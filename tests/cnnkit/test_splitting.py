@@ -67,6 +67,8 @@ def test_duplicates_stay_where_they_are_tested():
     assert kept == {"train": [2, 3, 4, 5], "validation": [0, 6, 7], "test": [1, 8, 9]}
     assert made.notes[0] == "2 duplicates left out"
     assert fingerprint(one, made.rows) != fingerprint(one, parts(one, given).rows)
+    again = parts(table([0, 1, 2] * 10), {"train": range(30)}, drop_duplicates=True)
+    assert again.notes[0] == "no duplicates"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ def test_grey_pictures_stay_one_channel(some, tmp_path):
     write(tmp_path / "grey", some, mode="L")
     assert load(tmp_path / "grey").train.images.shape[1] == 1
     assert load(tmp_path / "grey", options=DataOptions(channels=3)).train.images.shape[1] == 3
+    write(tmp_path / "colour", some)
+    assert "; 90 pictures: colour left out" in load(tmp_path / "colour", options=DataOptions(channels=1)).describe()
     write(tmp_path / "mixed", some, mode="L")
     Image.fromarray(np.moveaxis(some[0][0], 0, -1)).save(tmp_path / "mixed" / "cat" / "7.png")
     assert load(tmp_path / "mixed").train.images.shape[1] == 3
