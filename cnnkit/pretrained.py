@@ -79,10 +79,12 @@ def resolved(spec: ModuleSpec) -> ModuleSpec:
 
     Raises: UserError: they cannot be read or fetched.
     """
-    if (
-        spec.arguments.get("pretrained") and ":" not in spec.factory
-    ):  # each trial would fetch them, and no key would tell
-        raise UserError(f"{spec.factory}: give `pretrained: true` beside the factory instead of among its arguments")
+    # Asked for among the arguments, they would be fetched by each trial, and no key would tell which ones.
+    asked = next((name for name in ("pretrained", "weights", "weights_backbone") if spec.arguments.get(name)), None)
+    if asked and (":" not in spec.factory or spec.factory.startswith(TORCHVISION)):
+        raise UserError(
+            f"{spec.factory}: give `pretrained: true` beside the factory instead of {asked} among its arguments"
+        )
     if not (spec.pretrained or spec.weights) or spec.weights.startswith(HASHED):
         return spec
     start = _published(spec.vary(source="").model_dump_json()) if spec.pretrained else _of_file(spec)

@@ -146,6 +146,14 @@ def test_published_weights_that_cannot_be_reached_are_noticed_soon(factory, monk
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize(
+    ("factory", "arguments"), [("timm:resnet18", {"pretrained": True}), ("torchvision:vgg11", {"weights": "DEFAULT"})]
+)
+def test_published_weights_are_asked_for_beside_the_factory_so_that_the_key_holds_them(factory, arguments):
+    with pytest.raises(UserError, match=f"instead of {next(iter(arguments))} among its arguments"):
+        completed(ModuleSpec(factory=factory, arguments=arguments, image_size=32))
+
+
 def test_published_weights_are_of_models_that_have_them():
     with pytest.raises(UserError, match="give weights: FILE"):
         completed(vgg(pretrained=True))
