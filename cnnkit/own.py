@@ -59,6 +59,10 @@ def _told(spec: ModuleSpec) -> dict[str, int]:
     told: dict[str, int] = {}
     for field, names in SHAPES.items():
         name = next((name for name in names if name in taken.names), None)
+        if field == "num_classes" and spec.factory.startswith(
+            TORCHVISION
+        ):  # each of them takes it, and says it nowhere
+            name = field
         if name is None or (is_timms and field != "image_size"):  # the others `build_module` tells timm's models
             continue
         default = taken.defaults.get(name, inspect.Parameter.empty)

@@ -27,6 +27,7 @@ from cnnkit.heads import last_layer
 from cnnkit.module import TORCHVISION, foreign_code, restored
 from cnnkit.search_paths import beside
 from cnnkit.spec import ModuleSpec, Normalisation
+from cnnkit.weights import with_versions
 
 HASHED = "hash:"
 """What stands before a hash in `ModuleSpec.weights`, where a file's name was."""
@@ -118,7 +119,7 @@ def load_into(model: nn.Module, spec: ModuleSpec, inputs: Tensor) -> str:
         raise UserError(
             f"the weights {content.name} do not fit {spec.factory}: {_difference(own, state, others, unknown)}"
         )
-    model.load_state_dict(state, strict=False)
+    model.load_state_dict(with_versions(state, model), strict=False)
     return f"{content.name}, {remark}"
 
 

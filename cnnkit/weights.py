@@ -1,6 +1,8 @@
 """A network's weights as safetensors, and back."""
 
 import json
+from collections import OrderedDict
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -46,9 +48,18 @@ def from_bytes(model: nn.Module, weights: bytes) -> None:
         tensors = load(weights)
         extra = json.loads(weights[8 : 8 + length]).get("__metadata__", {})
         state = {name: json.loads(value) for name, value in extra.items() if name.endswith(EXTRA)}
-        model.load_state_dict({**tensors, **state})
+        model.load_state_dict(with_versions({**tensors, **state}, model))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"these weights do not fit the network: {brief(error)}") from error
+
+
+def with_versions(state: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """The state with the versions of the network's modules, which torch keeps beside the tensors and files of tensors lose. Some
+    modules (torchvision's MNASNet) do not load without.
+    """
+    whole: OrderedDict[str, Any] = OrderedDict(state)
+    whole._metadata = getattr(model.state_dict(), "_metadata", None)  # type: ignore[attr-defined]
+    return whole
 
 
 def _is_json(value: object) -> bool:

@@ -30,7 +30,7 @@ SLOW = {
     "timm:densenet121": {"growth_rate": 16},
     "timm:efficientnet_lite0": {"drop_path_rate": 0.2},
     "timm:ghostnet_050": {"drop_rate": 0.0},
-    "timm:mixer_s16_224": {"num_blocks": 4},
+    "timm:mixer_s16_224": {"drop_path_rate": 0.1},
     "timm:mobilenetv3_small_050": {"drop_rate": 0.2},
     "timm:nf_regnet_b0": {"drop_path_rate": 0.1},
     "timm:regnetx_002": {"drop_path_rate": 0.1},
@@ -54,6 +54,7 @@ SLOW = {
 }
 REFUSED = {
     "cifar_models:LeNet": ({"hidden": 60}, "cannot take 2 images of 3x64x64"),
+    "timm:mixer_s16_224": ({"num_blocks": 4}, "multiple values for keyword argument 'num_blocks'"),
     "timm:inception_v3": ({"drop_rate": 0.3}, "cannot take 2 images of 3x64x64"),
     "torchvision:googlenet": ({"aux_logits": False}, "return the logits alone, in training, too"),
     "torchvision:maxvit_t": ({"stochastic_depth_prob": 0.1}, "maxvit_t"),

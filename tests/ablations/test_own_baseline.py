@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from ablations.arm import Arm
 from ablations.cell import Cell, SplitSizes
@@ -8,6 +9,7 @@ from ablations.grid_files import load_grid
 from ablations.grids import GRIDS, arms_of
 from ablations.plan import arms_for, changes
 from ablations.protocols import PROTOCOLS
+from cnnkit import build
 from cnnkit.description import cifar10
 from cnnkit.errors import UserError
 from cnnkit.search_paths import add_search_paths
@@ -180,3 +182,20 @@ KEYS = {
     '{"factory": "my_net:make", "arguments": {"width": 3}, "source": "0123456789abcdef"}': "6367459198afbf9a2d63",
     '{"factory": "torchvision.models:vgg11", "arguments": {"num_classes": 10}}': "53f41d152a4edf1c9c27",
 }
+
+
+def test_weights_that_lie_beside_a_grid_are_found_and_named_and_their_place_is_no_part_of_the_key(tmp_path):
+    state = build(ModuleSpec(factory="small_vgg:make", image_size=64), seed=7).state_dict()
+    text = 'baseline: {factory: "small_vgg:make"}\narms: [{name: started, weights: vgg.safetensors, recipe.freeze: backbone}]'
+    keys = set()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        save_file(state, tmp_path / place / "vgg.safetensors")
+        baseline, started = arms_from(tmp_path / place, text)
+        assert started.start == "vgg.safetensors, its last layer with them"
+        assert started.changes_from(baseline) == {
+            "weights": "vgg.safetensors, its last layer with them", "freeze": "backbone",
+        }  # fmt: skip
+        split = SplitSizes(train=10, validation=10, test=10)
+        keys.add(Cell.of(started, data="f", split=split, seed=0).key)
+    assert len(keys) == 1

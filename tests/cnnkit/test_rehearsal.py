@@ -62,6 +62,7 @@ def test_a_network_that_fails_in_low_precision_alone_is_refused_where_that_is_as
         ("convnext_atto", {}),
         ("torchvision.models:resnet18", {"num_classes": 10}),
         ("torchvision.models:squeezenet1_1", {"num_classes": 10}),
+        ("torchvision.models:mnasnet0_5", {"num_classes": 10}),  # loads no state without its modules' versions
     ],
 )
 def test_networks_of_timm_and_torchvision_can_be_trained(name, arguments):
