@@ -172,6 +172,10 @@ def refuse(sentence: str) -> NoReturn:
 def run_script(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Calls `main` with the command line's arguments and ends with its exit code; a `UserError` is a plain sentence."""
     _prepare_streams()
+    if sys.flags.optimize > 1:
+        refuse(
+            "Python's option -OO (PYTHONOPTIMIZE=2) takes out the texts that questions and help are made of; leave it away"
+        )
     if main.__module__ == "__main__":  # the other scripts, beside this one, are in the way of the user's modules
         folder = str(Path(sys.argv[0]).resolve().parent)
         sys.path[:] = [path for path in sys.path if path != folder]

@@ -68,6 +68,8 @@ END_SECONDS = 20.0
 """How long Ray has to end by itself."""
 GRACE_SECONDS = 10.0
 """How long the study has to end by itself after a part of Ray has."""
+SHORT_SECONDS = 4.0
+"""How long Ray has to end by itself that has not even started: after five it complains that parts of it are missing."""
 SIGNAL_SECONDS = 2.0
 """How long a signal may take to be heard here after Ray's processes have."""
 PULSE_SECONDS = 0.5
@@ -128,7 +130,8 @@ def started_ray(
             finally:
                 life.end()
             return
-        with environment({STUDY_FOLDER: str(folder), "RAY_AUTH_TOKEN": TOKEN}), only_on_this_machine():
+        variables = {STUDY_FOLDER: str(folder), "RAY_AUTH_TOKEN": TOKEN}
+        with environment(variables), only_on_this_machine(), deaf_to_signals():
             try:
                 life = _started(folder, display, stopper, num_cpus=cores, num_gpus=gpus, _memory=memory)
                 try:
@@ -160,7 +163,7 @@ def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resourc
                 ) from error
             display.line("Ray has not started, the machine may be busy; trying again")
         except KeyboardInterrupt:
-            life.end()
+            life.end(SHORT_SECONDS)
             raise
     raise AssertionError("unreachable")
 
@@ -298,17 +301,14 @@ class _Life:
         return None
 
     def begin(self, seconds: float | None = None) -> None:
-        """Raises: TimeoutError: Ray has not started within `seconds`. KeyboardInterrupt: a stop was asked for, and Ray does not
-        start either. Exception: as Ray does.
+        """Raises: TimeoutError: Ray has not started within `seconds`. KeyboardInterrupt: a stop was asked for. Exception: as Ray
+        does.
         """
         self.thread.start()
         until = math.inf if seconds is None else time.monotonic() + seconds
-        stop = math.inf
         while not self.begun.wait(0.02):
             reinstall_handlers()
             if self.stopper.requested:
-                stop = min(stop, time.monotonic() + GRACE_SECONDS)
-            if time.monotonic() > stop:  # it will not start any more: the signal has ended a part of it
                 raise KeyboardInterrupt
             if time.monotonic() > until:
                 raise TimeoutError(f"no answer within {seconds:.0f} s")
@@ -321,6 +321,9 @@ class _Life:
         with signals_ignored():
             self.over.set()
             self.thread.join(seconds)
+        if self.thread.is_alive() and self.stopper.requested:
+            end_helpers(self.folder)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where its native code would complain until this process ends
 
 
 @contextlib.contextmanager
@@ -352,6 +355,38 @@ def only_on_this_machine() -> Iterator[None]:
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def deaf_to_signals() -> Iterator[None]:
+    """Ray's processes do not hear signals that are meant for the study, which terminals and `timeout` send to its whole group,
+    batch systems to all of its processes: this one ends them when what they do is written. Without its raylet it would end at
+    once, with exit code 1. Ray itself has them block Ctrl-C alone.
+    """
+    from ray._private import services
+
+    popen = getattr(services, "ConsolePopen", None)
+    if popen is None or os.name != "posix":
+        yield
+        return
+
+    class Deaf(popen):  # type: ignore[misc, valid-type]
+        def __init__(self, *arguments: Any, preexec_fn: Callable[[], None] | None = None, **more: Any) -> None:
+            def prepare() -> None:
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+                if preexec_fn is not None:
+                    preexec_fn()
+
+            super().__init__(*arguments, preexec_fn=prepare, process_group=0, **more)
+
+        def terminate(self) -> None:
+            self.kill()
+
+    services.ConsolePopen = Deaf
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
 
 
 class StopOnRequest(tune.Stopper):

@@ -9,6 +9,7 @@ Or from anybody's table (`Outcomes.from_frame`): a row a prediction, or a row a 
 as it allows.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -231,7 +232,16 @@ class Outcomes:
         Raises: UserError: there is no such study, or its manifest names no arms, seeds or baseline to compare with.
         """
         path = Path(path)
-        if path.parent.name == "studies":
+        folder = path.parent if path.name == "study.json" else path
+        if os.path.lexists(folder / "study.json"):  # whatever it is called from here
+            inside = folder.resolve()
+            path, study = inside.parent.parent, inside.name
+            if not os.path.lexists(path / "ablations.json"):
+                raise UserError(
+                    f"{folder} lies in no results folder, which holds the records of its cells; give it where it was, or copy "
+                    f"the whole results folder"
+                )
+        elif path.parent.name == "studies":
             path, study = path.parent.parent, path.name
         store = Store(path)
         return cls.of_study(store, _only_study(store) if study is None else study)

@@ -343,7 +343,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     measures = args.measures and not outcome.out_of_time
     interrupted = outcome.interrupted or (measures and measure(prepared, outcome, out))
-    if (outcome.folder / "study.json").is_file():
+    nothing = interrupted and not outcome.finished  # then there is nothing to be reported, and nobody waits
+    if (outcome.folder / "study.json").is_file() and not nothing:
         report(outcome, prepared.data, out)
     if interrupted:
         out.print("stopped early; the same command goes on", markup=False)

@@ -200,7 +200,7 @@ def test_a_signal_to_all_processes_ends_a_study_as_one_to_the_first_of_them(tmp_
         time.sleep(0.1)
     kept = {file.parent.name for file in root.glob("unfinished/*/checkpoint.pt")}
     send(study, number)
-    output, errors = study.process.communicate(timeout=60)
+    output, errors = study.process.communicate(timeout=120)
     assert study.process.returncode == 130, (output, errors)
     assert "the same command goes on" in output + errors
     assert len(errors.strip().splitlines()) <= 1, errors

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,32 @@ def test_a_key_that_leads_out_of_the_results_folder_is_a_sentence(mains, root):
     file.write_text(json.dumps(upgraded))
     with pytest.raises(UserError, match=re.escape(str(file))):
         mains["report"]([str(file.parent)])
+
+
+@pytest.mark.parametrize("here", ["studies", "studies/depth-smoke", "studies/depth-smoke/commands"])
+def test_a_study_is_found_however_its_folder_is_called_from_here(mains, root, here, monkeypatch, tmp_path):
+    (root / here).mkdir(exist_ok=True)
+    monkeypatch.chdir(root / here)
+    study = os.path.relpath(root / "studies" / "depth-smoke")
+    for named in (study, f"{study}/study.json", f"{study}/../depth-smoke/."):
+        assert mains["export"]([named, "--to", "csv", "--out", str(tmp_path / "csv")]) == 0
+
+
+def test_a_study_is_found_through_a_link_and_not_without_its_results_folder(mains, root, tmp_path):
+    link, alone = tmp_path / "link", tmp_path / "studies" / "alone"
+    link.symlink_to(root / "studies" / "depth-smoke")
+    assert mains["export"]([str(link), "--to", "csv", "--out", str(tmp_path / "csv")]) == 0
+    shutil.copytree(link, alone)
+    with pytest.raises(UserError, match=f"{re.escape(str(alone))} lies in no results folder"):
+        mains["export"]([str(alone), "--to", "csv"])
+
+
+def test_python_without_texts_is_one_sentence():
+    command = [sys.executable, "-OO", str(SCRIPTS / "run_ablation.py"), "--grid", "depth", "--dry-run"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: Python's option -OO")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_report_that_cannot_be_replaced_is_not_said_to_be_written(mains, root, capsys, monkeypatch):
