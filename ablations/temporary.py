@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ LOCK = "lock"
 """Held by the process that made the folder; the kernel gives it up with the process, however that ends."""
 STUDY_FOLDER = "ABLATIONS_STUDY_FOLDER"
 """Environment variable by which the processes of a study that was killed are known."""
+END_SECONDS = 5.0
+"""How long processes may take to be gone that were killed."""
 SOCKET_PATH = 107 if sys.platform == "linux" else 103
 """Longest path of a socket, in bytes."""
 ADDED_BY_US = len(f"/{PREFIX}12345678")
@@ -83,9 +86,22 @@ def remove_left_overs() -> None:
 
 
 def end_helpers(folder: Path) -> None:
-    """Ends the processes that a study with this folder has started; where there is no /proc, nothing."""
+    """Ends the processes that a study with this folder has started, and waits until they are gone, since one may start another
+    in the moment that it ends; where there is no /proc, nothing.
+    """
+    until = time.monotonic() + END_SECONDS
+    while helpers := list(_helpers(folder)):
+        for process in helpers:
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        if time.monotonic() > until:
+            return
+        time.sleep(0.05)
+
+
+def _helpers(folder: Path) -> Iterator[int]:
     mark = f"{STUDY_FOLDER}={folder}\0".encode()
     for other in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if int(other.name) != os.getpid() and mark in (other / "environ").read_bytes() + b"\0":
-                os.kill(int(other.name), signal.SIGKILL)
+                yield int(other.name)
