@@ -16,7 +16,7 @@ from analysis.effects import effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.looks import look_table
 from analysis.metric import Metric
-from analysis.outcomes import Outcomes
+from analysis.outcomes import Outcomes, StudiedArm
 from analysis.pairs import pair_table
 from analysis.reproduction import Reproduction
 from analysis.screening_effects import ScreeningTables, screening_tables
@@ -83,6 +83,11 @@ class StudyTables:
         """The crossing of factors that the arms form, if they form one, and their answers to images are known."""
         return None if self.outcomes.detail == "value" else design(self.outcomes.arms)
 
+    @property
+    def _crossed_arms(self) -> tuple[StudiedArm, ...]:
+        """Those of the study, where they cross factors."""
+        return () if self.design is None else self.outcomes.arms
+
     @cached_property
     def factor_effects(self) -> pd.DataFrame:
         """As `analysis.factors.factor_effects`."""
@@ -90,7 +95,7 @@ class StudyTables:
         lost = cells[cells["status"] == "diverged"]["arm"].value_counts()
         diverged = {str(arm): int(seeds) for arm, seeds in lost.items()}
         return factor_effects(
-            self.outcomes.arms,
+            self._crossed_arms,
             self.outcomes.correct,
             self.outcomes.clusters,
             diverged=diverged,
@@ -99,7 +104,7 @@ class StudyTables:
     @cached_property
     def factor_accuracies(self) -> pd.DataFrame:
         """As `analysis.factors.factor_accuracies`."""
-        return factor_accuracies(self.outcomes.arms, self.outcomes.correct)
+        return factor_accuracies(self._crossed_arms, self.outcomes.correct)
 
     @cached_property
     def epochs(self) -> pd.DataFrame:

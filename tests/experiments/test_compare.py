@@ -166,6 +166,19 @@ def test_margin_direction_unit_and_reference_are_the_callers(main, capsys):
     assert "No margin of equivalence was given" in page
 
 
+def test_arms_of_several_columns_that_cross_need_no_images(main, capsys):
+    rows = [
+        f"{norm},{rate},{seed},{0.5 - norm / 10 + rate + seed / 100 + norm * seed / 500}"
+        for norm in (0, 1)
+        for rate in (0.1, 0.01)
+        for seed in range(3)
+    ]
+    Path("t.csv").write_text("\n".join(["norm,lr,seed,val_loss", *rows]))
+    out = shown(main, capsys, "t.csv", "--baseline", "norm 0, lr 0.1", "--arm-column", "norm", "lr")
+    assert "norm 1, lr 0.01: better, -0.188" in out
+    assert "Factors" not in Path("t-comparison/report.html").read_text(encoding="utf-8")
+
+
 def logits(folder: Path, *, kind: str = "npz", labels: bool = True) -> None:
     """A stored study's logits as files of other people's."""
     outcomes = Outcomes.from_store(STORED, "depth-smoke")
