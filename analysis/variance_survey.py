@@ -127,7 +127,7 @@ def _survey(protocol: str, data: str, members: Sequence[Seeds], seed: int) -> Su
     possible = [d0 for d0 in PRIOR_DF if _is_possible(spread, _spread(_varied(equal, d0, rng), df))]
     ratios = equal.max(axis=-1) / equal.min(axis=-1)
     order = np.argsort(variances)
-    low, high = np.quantile(np.sort(equal, axis=-1), (0.025, 0.975), axis=0) * _level(variances, df)
+    low, high = np.quantile(np.sort(equal, axis=-1), (0.025, 0.975), axis=0) * float(known.variance)
     rows = pd.DataFrame(
         {
             "study": [member.study for member in members for _ in member.arms],
@@ -150,11 +150,6 @@ def _survey(protocol: str, data: str, members: Sequence[Seeds], seed: int) -> Su
         equal_ratio=(float(np.median(ratios)), float(np.quantile(ratios, 0.975))),
         correlation=correlation,
     )
-
-
-def _level(variances: np.ndarray, df: np.ndarray) -> float:
-    """The common variance, were all equal."""
-    return float((variances * df).sum() / df.sum())
 
 
 def _spread(variances: Float[np.ndarray, "*runs arms"], df: Float[np.ndarray, " arms"]) -> Float[np.ndarray, "*runs"]:
@@ -204,4 +199,4 @@ def _studies(count: int) -> str:
 
 
 def _number(value: float) -> str:
-    return "infinite" if math.isinf(value) else f"{value:.2g}"
+    return "infinite" if math.isinf(value) else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
