@@ -62,7 +62,7 @@ def effects(source: Source) -> list[Section]:
             [*([single_runs] if study.screening else []), *([too_many] if arms > MOST_ARMS else [])],
             figures=[*source.pictures("forest"), *source.drawn("cost", "steps")],
             tables=[
-                _effects(study, title),
+                tables.effects_of(study, title=title),
                 *([] if study.outcomes.study.source else [tables.arms(study.effects, title=title)]),
             ],
             details=details,
@@ -121,11 +121,6 @@ def reproduction(source: Source) -> list[Section]:
             section, details=[*section.details, ("Answers by class", reproduction_tables.confusion(found.confusion))]
         )
     return [section]
-
-
-def _effects(study: StudyTables, title: str) -> Table:
-    by_image = study.outcomes.detail != "value"
-    return tables.effects(study.effects, title=title, metric=study.metric, by_image=by_image)
 
 
 def looks(source: Source) -> list[Section]:

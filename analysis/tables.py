@@ -13,6 +13,7 @@ from analysis.metric import ACCURACY, WIDEST, Metric
 from analysis.per_class import MEASURES, Measure
 from analysis.render import Column, Table
 from analysis.screening_effects import ScreeningTables
+from analysis.study_tables import StudyTables
 
 ARM = Column("arm", lambda row: str(row["arm"]), "left", 0)
 SEEDS = Column("seeds", lambda row: str(row["seeds"]), priority=4)
@@ -40,12 +41,23 @@ def _seconds(row: pd.Series) -> str:
     return "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}{'*' if row['shared_device'] else ''}"
 
 
+def effects_of(study: StudyTables, *, title: str = "") -> Table:
+    """Each arm of a study against the baseline, by whatever metric it has."""
+    by_image = study.outcomes.detail != "value"
+    return effects(study.effects, title=title, metric=study.metric, by_image=by_image)
+
+
 def effects(frame: pd.DataFrame, *, title: str = "", metric: Metric = ACCURACY, by_image: bool = True) -> Table:
     """Each arm against the baseline, and what else moved with the factor.
 
     Args: frame: as `analysis.effects.effect_table`. title: of the study. metric: that arms are compared by. by_image: whether
         answers to images are known, and not only one number a run.
+    Raises: ValueError: the table is of another metric.
     """
+    if "metric" in frame and {*frame["metric"]} - {metric.name}:
+        raise ValueError(
+            f"the table is of {frame['metric'].iloc[0]}; give its metric, or call effects_of with the study"
+        )
     costs = (
         Column("params", lambda row: _with_ratio(row, "parameters"), priority=5),
         Column("head", lambda row: "" if pd.isna(row["head_share"]) else f"{row['head_share']:.0%}", priority=6),

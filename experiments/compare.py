@@ -188,9 +188,8 @@ def describe(study: StudyTables, out: "Console") -> None:
     for note in outcomes.study.notes:
         out.print(note, markup=False, soft_wrap=True)
     out.print()
-    by_image = outcomes.detail != "value"
     crossed = [] if study.factor_effects.empty else [tables.factors(study.factor_effects)]
-    for table in (tables.effects(study.effects, metric=study.metric, by_image=by_image), *crossed):
+    for table in (tables.effects_of(study), *crossed):
         out.print(table.for_terminal())
         out.print()
     for sentence in filter(None, study.effects["sentence"]):

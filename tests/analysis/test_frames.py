@@ -190,7 +190,9 @@ def test_other_metrics_keep_their_unit_and_direction():
     assert study.effects.iloc[1]["verdict"] == "better"
     assert study.effects.iloc[1]["p_better"] == 1
     assert "lower is better" in " ".join(outcomes.study.notes)
-    shown = tables.effects(study.effects, metric=outcomes.metric, by_image=False).shown()
+    with pytest.raises(ValueError, match="the table is of val_loss; give its metric"):
+        tables.effects(study.effects)
+    shown = tables.effects_of(study).shown()
     assert shown.columns.tolist()[:5] == ["arm", "difference [interval]", "p Holm", "verdict", "val_loss (SD)"]
     assert shown["difference [interval]"].iloc[1].startswith("-0.105 [")
     upward = StudyTables(Outcomes.from_frame(table, baseline="a", lower_is_better=False, unit="nats"))
