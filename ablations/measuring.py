@@ -5,6 +5,9 @@ from the weights that they kept, and what it finds is kept beside them: a cell t
 
 A `Question` is all that is needed to ask one network, on whichever machine; `answer` asks it and touches no folder. The
 `Survey` of a study alone reads and writes its results folder. `ablations.side_by_side` asks many networks at once.
+
+Some measures say little by themselves, because networks that learnt nothing score, too. They are asked of each arm's network
+with random weights (`AlsoOfRandomWeights`), or of something that is no network (`WithNull`), and that is kept as well.
 """
 
 import time
@@ -12,15 +15,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
 from torch import nn
 
-from ablations.measure_store import Arrays, MeasureStore, plain_name
-from ablations.networks import ChangedCode, kept_weights, network_of
-from ablations.record import ArmEntry, Provenance, Record, Study, StudyCell
+from ablations.measure_store import Arrays, MeasureStore, Null, plain_name
+from ablations.networks import ChangedCode, kept_weights, network_of, untrained_network
+from ablations.record import ArmEntry, Provenance, Record, Study, StudyCell, loads_weights
 from ablations.resources import machine_cores
 from ablations.store import DamagedRecord, Store
 from cnnkit.augment import to_input, to_unit
@@ -36,7 +39,7 @@ from cnnkit.train import AUTOCAST
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A finished cell's network in evaluation mode, and how it is asked."""
+    """A finished cell's network in evaluation mode (or what it was before its training), and how it is asked."""
 
     model: nn.Module
     image_size: int
@@ -71,12 +74,38 @@ class TrainedNetwork:
 
         Raises: UserError: the network cannot be built, or the weights are another's.
         """
+        return cls._of(network_of(arm, weights), arm, provenance, device, normalisation)
+
+    @classmethod
+    def untrained(
+        cls,
+        arm: ArmEntry,
+        seed: int,
+        provenance: Provenance,
+        device: torch.device,
+        normalisation: Normalisation = CIFAR10_NORMALISATION,
+    ) -> "TrainedNetwork":
+        """As it was before its training, asked as afterwards.
+
+        Raises: UserError: the network cannot be built, or begins with weights that were trained elsewhere.
+        """
+        return cls._of(untrained_network(arm, seed), arm, provenance, device, normalisation)
+
+    @classmethod
+    def _of(
+        cls,
+        model: nn.Module,
+        arm: ArmEntry,
+        provenance: Provenance,
+        device: torch.device,
+        normalisation: Normalisation,
+    ) -> "TrainedNetwork":
         own = arm.spec.get("normalisation")
         if own is not None:
             normalisation = Normalisation.model_validate(own)
         precision: Precision = next((one for one in get_args(Precision) if one == provenance.precision), "fp32")
         memory_format = FORMATS["channels_last" if provenance.memory_format == "channels_last" else "contiguous"]
-        model = network_of(arm, weights).to(device).to(memory_format=memory_format)
+        model = model.to(device).to(memory_format=memory_format)
         return cls(model, int(arm.spec["image_size"]), precision, memory_format, device, normalisation)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
@@ -112,6 +141,27 @@ class Measure(Protocol):
         ...
 
 
+@runtime_checkable
+class AlsoOfRandomWeights(Protocol):
+    """A measure that is asked of each arm's network before its training, too, under the same name."""
+
+    of_random_weights: Literal[True]
+
+
+@runtime_checkable
+class WithNull(Protocol):
+    """A measure with something to compare networks with that is no network, such as a classifier of colours."""
+
+    @property
+    def null_name(self) -> str | None:
+        """Its name and version; None where there is nothing that it could be made from."""
+        ...
+
+    def null(self) -> Arrays:
+        """What is found; it depends on the study's training images and on the measure alone."""
+        ...
+
+
 def name_of(cell: StudyCell) -> str:
     """What a cell is called in a sentence."""
     return f"{cell.arm}, seed {cell.seed}"
@@ -128,11 +178,15 @@ class Question:
     """What it is called in sentences."""
     arm: ArmEntry
     provenance: Provenance
-    weights: bytes
+    weights: bytes | None
+    """None where it is asked of its random weights only."""
     names: tuple[str, ...]
     """Of the measures to take."""
     normalisation: Normalisation = CIFAR10_NORMALISATION
     """Of the data that the network was trained on."""
+    seed: int = 0
+    of_random_weights: tuple[str, ...] = ()
+    """Of the measures to take of the network as it was before its training under the seed."""
 
     @property
     def threads(self) -> int:
@@ -148,6 +202,8 @@ class Answer:
 
     found: dict[str, Arrays] = field(default_factory=dict)
     """By the measure's name."""
+    of_random_weights: dict[str, Arrays] = field(default_factory=dict)
+    """Likewise, before training."""
     lacking: tuple[str, ...] = ()
     """A sentence for each thing that went wrong."""
     remarks: tuple[str, ...] = ()
@@ -157,31 +213,48 @@ class Answer:
 def answer(question: Question, measures: Sequence[Measure], device: torch.device) -> Answer:
     """Builds the network and takes the measures that the question names. Whatever goes wrong is a sentence of the answer."""
     began = time.monotonic()
+    arm, weights, how = question.arm, question.weights, (question.provenance, device, question.normalisation)
+    found: dict[str, Arrays] = {}
+    random: dict[str, Arrays] = {}
+    lacking: dict[str, str] = {}
     with warnings.catch_warnings(record=True) as caught, _threads(min(question.threads, machine_cores())):
         warnings.simplefilter("ignore")  # of networks' and libraries' code
         warnings.simplefilter("always", ChangedCode)
-        found, lacking = _found(question, measures, device)
-    remarks = tuple(f"{question.cell}: {one.message}" for one in caught)
-    return Answer(found, tuple(lacking), remarks, time.monotonic() - began)
+        if weights is not None:
+            found, lacking = _taken(
+                lambda: TrainedNetwork.made(arm, weights, *how), measures, question.names, question.cell
+            )
+        # What cannot be asked of the trained network cannot be asked of this one either.
+        names = () if "" in lacking else tuple(name for name in question.of_random_weights if name not in lacking)
+        if names:
+            random, lacking_too = _taken(
+                lambda: TrainedNetwork.untrained(arm, question.seed, *how),
+                measures,
+                names,
+                f"random weights of {question.cell}",
+            )
+            lacking |= {f"random {name}": sentence for name, sentence in lacking_too.items()}
+    remarks = tuple(dict.fromkeys(f"{question.cell}: {one.message}" for one in caught))
+    return Answer(found, random, tuple(lacking.values()), remarks, time.monotonic() - began)
 
 
-def _found(
-    question: Question, measures: Sequence[Measure], device: torch.device
-) -> tuple[dict[str, Arrays], list[str]]:
+def _taken(
+    network: Callable[[], TrainedNetwork], measures: Sequence[Measure], names: Sequence[str], called: str
+) -> tuple[dict[str, Arrays], dict[str, str]]:
+    """What was found, and a sentence for each measure that failed, by its name; for all of them by "" if there is no network."""
     try:
-        network = TrainedNetwork.made(
-            question.arm, question.weights, question.provenance, device, question.normalisation
-        )
+        asked = network()
     except Exception as error:  # whatever one network does must not end the others
-        return {}, [f"{question.cell}: {_sentence(error)}"]
+        return {}, {"": f"{called}: {_sentence(error)}"}
     found: dict[str, Arrays] = {}
-    lacking = []
+    unknown = set(names) - {measure.name for measure in measures}
+    lacking = {name: f"{called}, {plain_name(name)}: not among the measures that came with it" for name in unknown}
     for measure in measures:
-        if measure.name in question.names:
+        if measure.name in names:
             try:
-                found[measure.name] = {name: np.asarray(array) for name, array in measure(network).items()}
+                found[measure.name] = {name: np.asarray(array) for name, array in measure(asked).items()}
             except Exception as error:
-                lacking.append(f"{question.cell}, {plain_name(measure.name)}: {_sentence(error)}")
+                lacking[measure.name] = f"{called}, {plain_name(measure.name)}: {_sentence(error)}"
     return found, lacking
 
 
@@ -235,6 +308,18 @@ class Measuring:
     interrupted: bool = False
 
 
+@dataclass(frozen=True)
+class _Missing:
+    """What a finished cell lacks."""
+
+    cell: StudyCell
+    arm: ArmEntry
+    names: tuple[str, ...]
+    """Of measures."""
+    random: tuple[str, ...]
+    """Of measures of the arm's random weights."""
+
+
 class Survey:
     """The networks of a study that are to be measured, and what has come of it. Alone touches the results folder.
 
@@ -252,12 +337,15 @@ class Survey:
         self.result = Measuring()
         self._kept, self._on_advance = MeasureStore(store), on_advance
         self._records: dict[str, Record] = {}
+        self._random = [measure.name for measure in measures if isinstance(measure, AlsoOfRandomWeights)]
         self._waiting = self._asked()
         self.total, self._done, self._started = len(self._waiting), 0, time.monotonic()
 
-    def _asked(self) -> list[tuple[StudyCell, tuple[str, ...]]]:
-        """Finished cells that lack a measure, and the names of those that they lack."""
-        waiting = []
+    def _asked(self) -> list["_Missing"]:
+        """Finished cells that lack a measure, or whose network's random weights do."""
+        waiting: list[_Missing] = []
+        arms = {entry.name: entry for entry in self.study.arms}
+        asked: set[tuple[str, str]] = set()
         for cell in self.study.cells:
             try:
                 record = self.store.sound(cell.key)
@@ -267,13 +355,35 @@ class Survey:
             if record is None:
                 self.result.unfinished += 1
                 continue
-            missing = tuple(measure.name for measure in self.measures if not self._kept.has(record, measure.name))
-            if missing:
-                self._records[name_of(cell)] = record
-                waiting.append((cell, missing))
-            else:
-                self.result.before += 1
+            arm = arms[cell.arm]
+            names = tuple(measure.name for measure in self.measures if not self._kept.has(record, measure.name))
+            null = Null.random_weights(arm, cell.seed)
+            random = tuple(
+                name
+                for name in self._random
+                if not loads_weights(arm.spec) and (null.key, name) not in asked and not self._kept.has(null, name)
+            )
+            self.result.before += not names
+            if not (names or random):
+                continue
+            asked |= {(null.key, name) for name in random}
+            self._records[name_of(cell)] = record
+            waiting.append(_Missing(cell, arm, names, random))
         return waiting
+
+    def keep_nulls(self) -> None:
+        """Takes what is to be compared with and is no network, once for a study's training images."""
+        null = Null.training_images(self.study)
+        for measure in self.measures:
+            name = measure.null_name if isinstance(measure, WithNull) else None
+            if name is None or not isinstance(measure, WithNull) or self._kept.has(null, name):
+                continue
+            try:
+                arrays = measure.null()
+            except Exception as error:
+                self.result.lacking.append(f"{plain_name(name)}: {_sentence(error)}")
+            else:
+                self._kept.write(null, name, arrays)
 
     @property
     def waiting(self) -> int:
@@ -293,26 +403,30 @@ class Survey:
 
     def questions(self) -> Iterator[Question]:
         """The cells that are left, one after another; those without weights are named and passed over."""
-        arms = {entry.name: entry for entry in self.study.arms}
         while self._waiting:
-            cell, names = self._waiting.pop(0)
-            name = name_of(cell)
+            one = self._waiting.pop(0)
+            name, weights, names = name_of(one.cell), None, one.names
             try:
-                weights = kept_weights(self.store, cell.key, name)
+                weights = kept_weights(self.store, one.cell.key, name) if names else None
             except UserError as error:
-                self.total -= 1
                 self.result.lacking.append(str(error))
-                continue
-            provenance = self._records[name].provenance
-            yield Question(name, arms[cell.arm], provenance, weights, names, self.study.data.normalisation)
+                names = ()
+            if names or one.random:
+                provenance, normalisation = self._records[name].provenance, self.study.data.normalisation
+                yield Question(name, one.arm, provenance, weights, names, normalisation, one.cell.seed, one.random)
+            else:
+                self.total -= 1
 
     def keep(self, question: Question, given: Answer) -> None:
         """Writes what a network said."""
         for name, arrays in given.found.items():
             self._kept.write(self._records[question.cell], name, arrays)
+        null = Null.random_weights(question.arm, question.seed)
+        for name, arrays in given.of_random_weights.items():
+            self._kept.write(null, name, arrays)
         self.result.lacking += given.lacking
         self.result.remarks += given.remarks
-        self.result.measured += not given.lacking
+        self.result.measured += bool(question.names) and set(question.names) <= given.found.keys()
         self._done += 1
         if self._on_advance is not None:
             self._on_advance(Advance(self._done, self.total, question.cell, given.seconds, self.seconds_left))
@@ -334,6 +448,7 @@ def measure_study(
     """
     survey = Survey(store, study, measures, on_advance)
     add_search_paths(list(search_paths))
+    survey.keep_nulls()
     for question in survey.questions():
         survey.keep(question, answer(question, measures, torch.device(device)))
     return survey.result

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import nn
 
-from ablations.record import ArmEntry
+from ablations.record import ArmEntry, loads_weights
 from ablations.store import DamagedRecord, Store
 from cnnkit.errors import UserError
 from cnnkit.model import build
@@ -64,6 +64,16 @@ def network_of(arm: ArmEntry, weights: bytes) -> nn.Module:
     network = build(spec_of(arm))
     from_bytes(network, weights)
     return network.eval()
+
+
+def untrained_network(arm: ArmEntry, seed: int) -> nn.Module:
+    """The arm's network as it was before its training under this seed, on the CPU and in eval mode.
+
+    Raises: UserError: it cannot be built, or begins with weights that were trained elsewhere.
+    """
+    if loads_weights(arm.spec):
+        raise UserError(f"arm {arm.name!r} begins with pretrained weights, so it has no random ones to compare with")
+    return build(spec_of(arm), seed=seed).eval()
 
 
 def kept_weights(store: Store, key: str, name: str) -> bytes:

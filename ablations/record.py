@@ -143,6 +143,15 @@ class Command(Stored):
     """Cells of the study that were finished when the command began: seeds added after looking show here."""
 
 
+PRETRAINED = ("pretrained", "weights", "checkpoint", "checkpoint_path", "pretrained_weights")
+"""Arguments by which functions that build networks are told to load weights."""
+
+
+def loads_weights(spec: Mapping[str, Any]) -> bool:
+    """Whether a network, by its spec as JSON, begins with weights that were trained elsewhere, as far as arguments say it."""
+    return any((spec.get("arguments") or {}).get(name) for name in PRETRAINED)
+
+
 def _agree(given: Mapping[str, Any], changed: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
     """Whether `given` is `defaults` with `changed` in it; fields without a known default are left out."""
     return changed.keys() <= given.keys() and all(

@@ -206,7 +206,7 @@ class PreparedStudy:
         study = self.store.study(outcome.study)
         if study is None or not outcome.finished:
             return None
-        taken, left_out = measures(self.data)
+        taken, left_out = measures(self.data.subset(train=study.split.train))
         for sentence in left_out:
             out.print(sentence, markup=False, soft_wrap=True)
         where = Where(self.machine, self.settings.address, search_paths=self.search_paths)

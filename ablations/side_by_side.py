@@ -69,6 +69,7 @@ def take_measures(
     add_search_paths(list(where.search_paths))
     with files.one_sentence_errors(store.root), _shown(out) as shown:
         survey = Survey(store, study, measures, shown)
+        survey.keep_nulls()
         questions = survey.questions()
         if where.address is None and not always_ray:
             with freed_memory_is_kept():
@@ -163,7 +164,7 @@ def _bytes(question: Question) -> int:
     spec = question.arm.spec
     widths = spec.get("widths") or [64]
     largest = max(width * (int(spec["image_size"]) >> block) ** 2 for block, width in enumerate(widths))
-    return PROCESS_BYTES + GIB // 4 + len(question.weights) * 2 + 3 * 4 * BATCH_SIZE * largest
+    return PROCESS_BYTES + GIB // 4 + len(question.weights or b"") * 2 + 3 * 4 * BATCH_SIZE * largest
 
 
 # -- what a person sees

@@ -5,8 +5,9 @@ nowhere. Most of what looks like attention to objects is not. They are in the mi
 is around them, so that a blob in the middle and a map of each image's edges have a lift of .16, and networks with random
 weights one of .02 to .1. So there stand beside it the specificity, which is the lift on the own outline less the mean
 lift on other objects' outlines (0 for anything that is the same for all images), and the lift and specificity of that
-blob and of the edges; what random weights score is an arm like any other. Networks with maps of different resolution are
-compared at the coarsest.
+blob and of the edges, and those of the arm's own network with random weights. What training added is the difference to
+these, in the same seed, from the same initial weights; arms are compared by what it added where that is known of all of
+them. Networks with maps of different resolution are compared at the coarsest.
 
 Objects are the shapes of the cue-conflict stimuli, whose silhouettes are known, and composites: an object cut out of a
 stimulus whose cues agree, on a test image of another class. On composites one can ask whether a network that answers
@@ -25,7 +26,7 @@ from analysis.comparisons import judged
 from analysis.crossed import CrossedDesign, ratio_values
 from analysis.maps import coarsen, empty
 from analysis.statistics import PairedEffect
-from analysis.stimuli import Stimuli, category
+from analysis.stimuli import Stimuli, category, shrunk
 
 MARGIN = 0.05
 """Differences in lift or specificity within this count as equivalent unless the caller says otherwise."""
@@ -58,7 +59,7 @@ def centre(size: int) -> Float[np.ndarray, "1 size size"]:
     return (blob[:, None] * blob)[None]
 
 
-def edges(images: UInt8[np.ndarray, "n 3 s s"], size: int) -> Float[np.ndarray, "n size size"]:
+def edges(images: UInt8[np.ndarray, "n c s s"], size: int) -> Float[np.ndarray, "n size size"]:
     """Maps that lie where an image has contrast: the grey image's steps to the right and down, averaged over areas."""
     grey = images.mean(axis=1, dtype=np.float32)
     steps = np.zeros_like(grey)
@@ -98,18 +99,25 @@ def with_masks(stimuli: Stimuli) -> Bool[np.ndarray, " n"]:
     return stimuli.table["shape_instance"].isin(stimuli.masks).to_numpy()
 
 
-def attention_table(maps: Maps, stimuli: Stimuli, *, baseline: str, margin: float = MARGIN) -> pd.DataFrame:
+def attention_table(
+    maps: Maps, stimuli: Stimuli, *, baseline: str, random: Maps | None = None, margin: float = MARGIN
+) -> pd.DataFrame:
     """One row an arm and measure (lift, specificity), compared at the coarsest resolution of all arms' maps.
 
     Columns: arm, is_baseline, measure, seeds, resolution (positions along a side at which arms are compared),
     own_resolution, empty (share of maps that are 0 everywhere, which are left out), value, low, high (95 % interval for
     new seeds and new objects and textures), centre and edges (the same of a blob in the middle, and of each image's
-    contrast), delta, delta_low, delta_high, p_value, adjusted_p (Holm over arms), paired_seeds, verdict, remark.
+    contrast), random, random_low, random_high (of the arm's network with random weights), added, added_low, added_high
+    (paired: value less random), own_added, own_added_low, own_added_high (the same at the arm's own resolution, which a coarse
+    map of another arm cannot blur), compared (what the following compares, added or value), delta, delta_low, delta_high,
+    p_value, adjusted_p (Holm over arms), paired_seeds, verdict, remark.
 
     Args: maps: of `stimuli`, all of which have a silhouette (`Stimuli.only`, `with_masks`). Seeds without any map that is
-        not empty are left out. margin: of equivalence, in lift.
+        not empty are left out. random: the same of the networks before their training. margin: of equivalence, in lift.
     Raises: ValueError: there are no maps, or the stimuli are too few for an interval.
     """
+    # An arm that lost its cells is compared with nothing, and may have coarser maps than the others.
+    random = {arm: (random or {}).get(arm, {}) if maps[arm] else {} for arm in maps}
     sizes = {arm: {min(one.shape[1:]) for one in by_seed.values()} for arm, by_seed in maps.items()}
     size = min((size for found in sizes.values() for size in found), default=0)
     if not size:
@@ -119,95 +127,154 @@ def attention_table(maps: Maps, stimuli: Stimuli, *, baseline: str, margin: floa
     design = CrossedDesign(table["shape_instance"], table["texture_instance"], stimuli.pairs)
     blob = objects.measure(np.repeat(centre(size), len(stimuli), axis=0))
     contrast = objects.measure(edges(stimuli.images, size))
-    measured = {
-        arm: {
-            seed: objects.measure(coarsen(one, size)) for seed, one in sorted(by_seed.items()) if not empty(one).all()
+    measured, untrained = (
+        {
+            arm: {
+                seed: objects.measure(coarsen(one, size))
+                for seed, one in sorted(found.get(arm, {}).items())
+                if not empty(one).all()
+            }
+            for arm in maps
         }
-        for arm, by_seed in maps.items()
-    }
+        for found in (maps, random)
+    )
+    finer = {arm: _own(stimuli, maps[arm], random[arm]) for arm in maps}
     rows = []
     for which, name in enumerate(("lift", "specificity")):
-        values = {arm: {seed: pair[which] for seed, pair in found.items()} for arm, found in measured.items()}
-        reference = values[baseline]
+        values, before = (
+            {arm: _Values.of({seed: pair[which] for seed, pair in found.items()}) for arm, found in each.items()}
+            for each in (measured, untrained)
+        )
+        added = {arm: values[arm].less(before[arm]) for arm in maps}
+        is_known = all(added[arm].by_seed.keys() == values[arm].by_seed.keys() for arm in maps)
+        compared = added if is_known else values
         effects = {
-            arm: None if arm == baseline else _difference(found, reference, design) for arm, found in values.items()
+            arm: None if arm == baseline else compared[arm].less(compared[baseline]).effect(design) for arm in maps
         }
         columns = judged(effects, margin=margin, more="more on the object", less="less on the object")
-        for arm, found in values.items():
-            effect = design.effect(_values(list(found.values()))) if found else None
+        for arm in maps:
             rows.append(
                 {
                     "arm": arm,
                     "is_baseline": arm == baseline,
                     "measure": name,
-                    "seeds": len(found),
+                    "seeds": len(values[arm].by_seed),
                     "resolution": size,
                     "own_resolution": max(sizes[arm], default=0),
-                    "empty": float(np.mean([empty(one).mean() for one in maps[arm].values()]))
-                    if maps[arm]
-                    else math.nan,
-                    "value": effect.delta if effect else math.nan,
-                    "low": effect.low if effect else math.nan,
-                    "high": effect.high if effect else math.nan,
+                    "empty": _mean([empty(one).mean() for one in maps[arm].values()]),
+                    **values[arm].columns(design, "value"),
                     "centre": float(blob[which].mean()),
                     "edges": float(contrast[which].mean()),
+                    **before[arm].columns(design, "random"),
+                    **added[arm].columns(design, "added"),
+                    **finer[arm][which].columns(design, "own_added"),
+                    "compared": "added" if is_known else "value",
                     **columns[arm],
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
 
 
-def _values(seeds: Sequence[Float[np.ndarray, " stimuli"]]) -> Float[np.ndarray, "seeds stimuli"]:
-    """Values whose mean is that of the stimuli whose map is not empty."""
-    found = np.stack(seeds)
-    there = ~np.isnan(found)
-    return ratio_values(np.where(there, found, 0.0), there)
+def _own(
+    stimuli: Stimuli, trained: Mapping[int, np.ndarray], random: Mapping[int, np.ndarray]
+) -> tuple["_Values", "_Values"]:
+    """What training added to an arm's lift and specificity at its own resolution, in the seeds of which both are known."""
+    both = [{seed: one for seed, one in sorted(found.items()) if not empty(one).all()} for found in (trained, random)]
+    size = min((min(one.shape[1:]) for found in both for one in found.values()), default=0)
+    if not size:
+        return _Values({}), _Values({})
+    objects = Objects.of(stimuli, size)
+    measured = [{seed: objects.measure(coarsen(one, size)) for seed, one in found.items()} for found in both]
+    after, before = (
+        [_Values.of({seed: pair[which] for seed, pair in found.items()}) for which in (0, 1)] for found in measured
+    )
+    return after[0].less(before[0]), after[1].less(before[1])
 
 
-def _difference(
-    arm: Mapping[int, np.ndarray], baseline: Mapping[int, np.ndarray], design: CrossedDesign
-) -> PairedEffect | None:
-    """Over the seeds that both have; None where there are none."""
-    seeds = sorted(arm.keys() & baseline.keys())
-    if not seeds:
-        return None
-    return design.effect(_values([arm[seed] for seed in seeds]) - _values([baseline[seed] for seed in seeds]))
+@dataclass(frozen=True)
+class _Values:
+    """By seed, values whose mean over stimuli is a lift or specificity (of the maps that are not empty), or a difference."""
+
+    by_seed: Mapping[int, Float[np.ndarray, " stimuli"]]
+
+    @classmethod
+    def of(cls, found: Mapping[int, Float[np.ndarray, " stimuli"]]) -> "_Values":
+        """Args: found: NaN for empty maps."""
+        if not found:
+            return cls({})
+        stacked = np.stack(list(found.values()))
+        there = ~np.isnan(stacked)
+        return cls(dict(zip(found, ratio_values(np.where(there, stacked, 0.0), there), strict=True)))
+
+    def less(self, others: "_Values") -> "_Values":
+        """The paired difference, in the seeds that both have."""
+        return _Values(
+            {seed: self.by_seed[seed] - others.by_seed[seed] for seed in self.by_seed if seed in others.by_seed}
+        )
+
+    def effect(self, design: CrossedDesign) -> PairedEffect | None:
+        """None where there are no seeds."""
+        return design.effect(np.stack(list(self.by_seed.values()))) if self.by_seed else None
+
+    def columns(self, design: CrossedDesign, name: str) -> dict[str, float]:
+        """NAME, NAME_low, NAME_high."""
+        return interval(self.effect(design), name)
+
+
+def interval(effect: PairedEffect | None, name: str) -> dict[str, float]:
+    """Columns of a quantity that may be below 0: NAME, NAME_low, NAME_high."""
+    low, mean, high = (math.nan,) * 3 if effect is None else (effect.low, effect.delta, effect.high)
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
 # -- composites
 
 
 @dataclass(frozen=True)
-class Composites:
-    """Objects on backgrounds of other classes: every object of a class on every background of every other."""
+class Scenes:
+    """What composites show: every object of a class on every background of every other."""
 
     table: pd.DataFrame
-    """A row a composite: object (instance), background (test image), object_class, background_class (categories)."""
-    images: UInt8[np.ndarray, "n 3 size size"]
+    """A row a composite: object (instance), background (which test image), object_class, background_class (categories)."""
     masks: Mapping[str, Float[np.ndarray, "size size"]]
-    """By object: the share of each pixel that it covers."""
+    """By object: the share of each area that it covers."""
 
     def __len__(self) -> int:
         return len(self.table)
 
 
+@dataclass(frozen=True)
+class Composites(Scenes):
+    """The same with its pictures."""
+
+    images: UInt8[np.ndarray, "n c size size"]
+
+
+def cut_out(stimuli: Stimuli) -> Stimuli:
+    """The stimuli whose objects can be put on other backgrounds: one of each object, with agreeing cues and a silhouette."""
+    whole = stimuli.only(~stimuli.conflict & with_masks(stimuli))
+    return whole.only(~whole.table["shape_instance"].duplicated().to_numpy())
+
+
 def composites(
     stimuli: Stimuli,
-    images: UInt8[np.ndarray, "n 3 size size"],
+    images: UInt8[np.ndarray, "n c size size"],
     labels: Int[np.ndarray, " n"],
     classes: Sequence[str],
     *,
     backgrounds: int = 5,
 ) -> Composites:
-    """Objects cut out of the stimuli whose cues agree, at the images' own size, on the first images of each other class.
+    """Objects cut out of the stimuli whose cues agree, at the images' own size (or that of the stimuli where that is less), on
+    the first images of each other class.
 
-    Args: stimuli: those that the classes can name (`Stimuli.of_classes`). backgrounds: images of each class.
+    Args: stimuli: those that the classes can name (`Stimuli.of_classes`), in the images' channels. backgrounds: images of
+        each class.
     Raises: ValueError: no stimulus has agreeing cues and a silhouette, or a class has too few images.
     """
-    whole = stimuli.only(~stimuli.conflict & with_masks(stimuli))
+    whole = cut_out(stimuli)
     if not len(whole):
         raise ValueError("no stimulus has agreeing cues and a silhouette, so there is no object to cut out")
-    size = images.shape[-1]
+    size = min(images.shape[-1], stimuli.images.shape[-1])
     behind = {}
     for position, name in enumerate(classes):
         if category(name) in stimuli.categories:
@@ -217,8 +284,6 @@ def composites(
             behind[category(name)] = found
     rows, made, masks = [], [], {}
     for name, of, image in zip(whole.table["shape_instance"], whole.table["shape"], whole.images, strict=True):
-        if name in masks:
-            continue  # one picture of each object
         mask = whole.masks[name]
         masks[name] = on_grid(mask[None], size)[0]
         # Averaged within the outline only, so that nothing of the stimulus's own background comes along.
@@ -227,11 +292,16 @@ def composites(
             if background_class == of:
                 continue
             for background in found:
-                pixels = cut + (1 - masks[name]) * images[background]
+                behind_it = images[background]
+                if behind_it.shape[-1] != size:
+                    behind_it = shrunk(behind_it, size)
+                pixels = cut + (1 - masks[name]) * behind_it
                 made.append(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-                rows.append((name, str(background), of, background_class))
-    table = pd.DataFrame(rows, columns=["object", "background", "object_class", "background_class"])
-    return Composites(table, np.stack(made), masks)
+                rows.append((name, int(background), of, background_class))
+    return Composites(pd.DataFrame(rows, columns=SCENE), masks, np.stack(made))
+
+
+SCENE = ["object", "background", "object_class", "background_class"]
 
 
 @dataclass(frozen=True)
@@ -250,38 +320,51 @@ KINDS = ("right", "background", "other")
 """Of answers to a composite: the object's class, the background's, or neither."""
 
 
-def composite_table(seen: Mapping[str, Mapping[int, Seen]], made: Composites, *, baseline: str) -> pd.DataFrame:
+def composite_table(
+    seen: Mapping[str, Mapping[int, Seen]],
+    made: Scenes,
+    *,
+    baseline: str,
+    random: Mapping[str, Mapping[int, Seen]] | None = None,
+) -> pd.DataFrame:
     """One row an arm: what it answers to composites, and whether it looks at the object less where it is wrong.
 
-    Columns: arm, is_baseline, seeds, resolution, right, background, other (shares of answers, means of seeds), lift_right,
-    lift_background, lift_other (mean lift of the answers of a kind; NaN where there are none), wrong_value, wrong_low,
-    wrong_high (lift of right answers less that of wrong ones of equal confidence, with a 95 % interval for new seeds,
-    objects and backgrounds), background_value, background_low, background_high (the same against answers of the
-    background's class only).
+    Columns: arm, is_baseline, seeds, resolution, right, background, other (shares of answers, means of seeds), lift (mean of
+    all maps that are not empty), lift_right, lift_background, lift_other (mean lift of the answers of a kind; NaN where
+    there are none), centre (lift of a blob in the middle), random (lift of all maps of the arm's network with random
+    weights), wrong_value, wrong_low, wrong_high (lift of right answers less that of wrong ones of equal confidence, with a
+    95 % interval for new seeds, objects and backgrounds), background_value, background_low, background_high (the same
+    against answers of the background's class only).
 
+    Args: random: what the networks did with them before their training.
     Raises: ValueError: there are no networks.
     """
+    random = {arm: (random or {}).get(arm, {}) if seen[arm] else {} for arm in seen}
     size = min((min(one.maps.shape[1:]) for arm in seen.values() for one in arm.values()), default=0)
     if not size:
         raise ValueError("no networks")
-    masks = {name: coarsen(mask[None], size)[0] for name, mask in made.masks.items()}
+    masks = {name: coarsen(mask[None].astype(np.float32), size)[0] for name, mask in made.masks.items()}
     objects = Objects(list(made.table["object"]), masks)
     pairs = made.table["object_class"] + "-" + made.table["background_class"]
     design = CrossedDesign(made.table["object"], made.table["background"], pairs)
+    blob = objects.measure(np.repeat(centre(size), len(made), axis=0))[0].mean()
     rows = []
     for arm, by_seed in seen.items():
-        found = [_Looked.of(one, made, objects, size) for _, one in sorted(by_seed.items())]
+        found, before = (
+            [_Looked.of(one, made, objects, size) for _, one in sorted(each.items())]
+            for each in (by_seed, random.get(arm, {}))
+        )
         row: dict[str, object] = {"arm": arm, "is_baseline": arm == baseline, "seeds": len(found), "resolution": size}
         for kind in KINDS:
             row[kind] = _mean([one.kind[kind].mean() for one in found])
+        row["lift"] = _mean([one.mean() for one in found])
         for kind in KINDS:
             row[f"lift_{kind}"] = _mean([one.lift[one.kind[kind]].mean() for one in found if one.kind[kind].any()])
+        row |= {"centre": float(blob), "random": _mean([one.mean() for one in before])}
         for name in ("wrong", "background"):
             matched = [values for one in found if (values := one.against(name)) is not None]
-            effect = design.effect(np.stack(matched)) if matched else None
-            row[f"{name}_value"] = effect.delta if effect else math.nan
-            row[f"{name}_low"] = effect.low if effect else math.nan
-            row[f"{name}_high"] = effect.high if effect else math.nan
+            columns = interval(design.effect(np.stack(matched)) if matched else None, f"{name}_value")
+            row |= {key.replace("_value_", "_"): value for key, value in columns.items()}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -295,7 +378,7 @@ class _Looked:
     kind: Mapping[str, Bool[np.ndarray, " n"]]
 
     @classmethod
-    def of(cls, one: Seen, made: Composites, objects: Objects, size: int) -> "_Looked":
+    def of(cls, one: Seen, made: Scenes, objects: Objects, size: int) -> "_Looked":
         lift, _ = objects.measure(coarsen(one.maps, size))
         answers = np.array([category(answer) for answer in one.answers], dtype=object)
         there = ~np.isnan(lift)
@@ -303,6 +386,11 @@ class _Looked:
         background = (answers == made.table["background_class"].to_numpy(object)) & there
         kinds = {"right": right, "background": background, "other": there & ~right & ~background}
         return cls(np.nan_to_num(lift), np.asarray(one.confidence, float), kinds)
+
+    def mean(self) -> float:
+        """Lift of all maps that are not empty; NaN where all are."""
+        there = np.logical_or.reduce(list(self.kind.values()))
+        return float(self.lift[there].mean()) if there.any() else math.nan
 
     def against(self, name: str) -> np.ndarray | None:
         """See `matched_difference`; None where no answers can be matched."""
@@ -350,4 +438,5 @@ def matched_difference(
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else math.nan

@@ -53,3 +53,8 @@ def level(effect: PairedEffect | None) -> dict[str, float]:
     if effect is None:
         return dict.fromkeys(("value", "low", "high"), math.nan)
     return {"value": effect.delta, "low": max(effect.low, 0.0), "high": min(effect.high, 1.0)}
+
+
+def renamed(columns: Mapping[str, float], name: str) -> dict[str, float]:
+    """The columns of `level` under another name: NAME, NAME_low, NAME_high."""
+    return {name: columns["value"], f"{name}_low": columns["low"], f"{name}_high": columns["high"]}

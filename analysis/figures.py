@@ -66,6 +66,9 @@ COSTS = {
 }
 """Columns of the effect table that a network can be charged with, and what the axis says."""
 
+MOST_NAMED = 12
+"""Names that points of one figure can have without hiding each other."""
+
 CLASS_PITCH = 10
 """Points that a column of changes needs for its number."""
 
@@ -350,7 +353,8 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
 
     The line joins the Pareto frontier, the filled arms: no other is as accurate or more at this cost or less. It promises
     nothing of networks between them. The baseline is a diamond. The axis of costs is logarithmic where they span a factor
-    of ten. The bars say nothing about differences between arms, which are paired: see `forest`.
+    of ten. The bars say nothing about differences between arms, which are paired: see `forest`. Of more than `MOST_NAMED` arms
+    only the baseline and the frontier are named.
 
     Args: effects: as `analysis.effects.effect_table`. cost: a column of it, one of `COSTS`.
     Raises: NothingToDraw: no arm has a finished seed and a known cost. ValueError: `cost` is none of `COSTS`.
@@ -390,9 +394,14 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
         wrapped(f"{arm} (baseline)" if is_baseline and arm != "baseline" else arm, 22)
         for arm, is_baseline in zip(shown["arm"], shown["is_baseline"], strict=True)
     ]
+    named = np.ones(len(shown), bool)
+    if len(shown) > MOST_NAMED:
+        named = shown["is_baseline"].to_numpy(bool) | np.isin(np.arange(len(shown)), best)
     bars = [((a, b - sd), (a, b + sd)) for a, b, sd in zip(x, y, spread, strict=True)]
     joints = [((x[i], y[i]), (x[j], y[j])) for i, j in pairwise(best)]
-    points, colours = list(zip(x, y, strict=True)), [BASELINE] * len(x)
+    points, colours = list(zip(x[named], y[named], strict=True)), [BASELINE] * int(named.sum())
+    names = [name for name, is_named in zip(names, named, strict=True) if is_named]
+    bars += [((a, b), (a, b)) for a, b in zip(x[~named], y[~named], strict=True)]
     if joints:
         scale = ax.transScale  # the middle of a line on a logarithmic axis is not the mean of its ends
         a, b = scale.inverted().transform(scale.transform(joints[len(joints) // 2]).mean(axis=0))
@@ -400,8 +409,11 @@ def accuracy_against_cost(effects: pd.DataFrame, *, cost: str = "multiply_adds",
         names.insert(0, "Pareto frontier")
         colours.insert(0, BLUE)
     label_points(ax, points, names, colours, avoid=[*bars, *joints])
+    words = [] if named.all() else [f"Named are the baseline and the frontier of {len(shown)} arms."]
     if unknown:
-        note(ax, drawable(f"Not shown, as their cost is not known: {', '.join(unknown)}."))
+        words.append(drawable(f"Not shown, as their cost is not known: {', '.join(unknown)}."))
+    if words:
+        note(ax, " ".join(words))
     return ax
 
 

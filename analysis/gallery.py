@@ -4,6 +4,7 @@ A sheet is made, handed out and forgotten before the next one is begun, so that 
 Pictures show each map in its own resolution; numbers compare maps at the coarsest of all.
 """
 
+import gc
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from analysis.looking import Looked, look
 from analysis.maps import coarsen, empty
 from analysis.outcomes import Outcomes
 from analysis.picking import softmax
+from analysis.pictures import NoPicture, read_picture
 from analysis.render import csv_text
 from analysis.sheets import ROWS, Column, Look, Row, sheet
 from analysis.thumbnails import TestImages
@@ -223,6 +225,8 @@ def write(made: Iterable[Page], folder: Path, *, title: str, caption: str, dots:
                     drawn = ax.figure.canvas.figure
                     drawn.savefig(unfinished / f"sheet-{number:03}.png", dpi=dots)
                     plt.close(drawn)
+                    del ax, drawn
+                    gc.collect()  # a figure refers to itself, and a hundred of them would be there before Python looks
                 tables.append(page.table)
             if not tables:
                 raise UserError("none of the files is a readable picture, so there is nothing to show")
@@ -301,15 +305,13 @@ def photos(
 
     Args: skipped: gets a line on each that is left out.
     """
-    mode = "L" if channels == 1 else "RGB"
     for file in files:
         try:
-            with Image.open(file) as picture:
-                upright = ImageOps.exif_transpose(picture).convert(mode)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            picture = read_picture(file, "L" if channels == 1 else "RGB")
+        except NoPicture:
             skipped.append(f"{file.name} is not a readable picture")
             continue
-        small, large = (_square(upright, side) for side in (size, SHOWN))
+        small, large = (_square(picture, side) for side in (size, SHOWN))
         of = classes.index(file.parent.name) if file.parent.name in classes else None
         yield Subject(file.name, small, large, of)
 

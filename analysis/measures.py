@@ -1,10 +1,9 @@
 """What is asked of trained networks: shape bias, reliance, attention, composites; `analysis.measured` reads what they left."""
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,14 @@ from ablations.measure_store import Arrays
 from ablations.measuring import TrainedNetwork
 from analysis import attention, measured, reliance
 from analysis.looking import look
-from analysis.measured import Found
+from analysis.measured import Measured
+from analysis.shape_bias import colour_answers
 from analysis.stimuli import Stimuli, read_stimuli
 from cnnkit.errors import UserError
-from cnnkit.images import Data
+from cnnkit.images import Data, ImageSet
+
+KEPT_BYTES = 2**29
+"""Changed images are made once for all networks of a process where they take no more memory than this, else for each."""
 
 
 @dataclass(frozen=True)
@@ -31,34 +34,43 @@ class Images:
     """Of the data set that they are part of."""
     clusters: Int[np.ndarray, " n"] | None = None
     """Which of them belong together, as `cnnkit.images.ImageSet.clusters`."""
+    training: ImageSet | None = None
+    """What networks were trained on, for classifiers that networks are compared with."""
 
     @property
     def size(self) -> int:
         return int(self.pixels.shape[-1])
 
-    @classmethod
-    def of(cls, data: Data, count: int = reliance.IMAGES) -> "Images":
-        """`count` test images, of each class its share.
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shape[1])
 
-        Raises: UserError: fewer than there are classes.
+    @classmethod
+    def of(cls, data: Data, count: int | None = None) -> "Images":
+        """`count` test images, of each class its share; by default `reliance.IMAGES`, or one of each class if those are more.
+
+        Args: data: with the training images of the study.
+        Raises: UserError: there are more classes than `count`.
         """
-        asked = data.test.subset(count, "--images")
-        return cls(asked.images, asked.labels, data.description.classes, data.fingerprint, asked.clusters)
+        classes = data.description.classes
+        asked = data.test.subset(max(reliance.IMAGES, len(classes)) if count is None else count, "--images")
+        return cls(asked.images, asked.labels, classes, data.fingerprint, asked.clusters, data.train)
 
 
 @dataclass(frozen=True)
-class ShapeBias:
-    """Logits of cue-conflict stimuli: `small` at the data's own size and from there to what the network takes (primary), `sharp`
-    without that bottleneck (the sensitivity).
-    """
+class _OfStimuli:
+    """What is asked about cue-conflict stimuli, which networks see as small as the images that they were trained on."""
 
     stimuli: Stimuli
     size: int
-    """Of the images that the networks were trained on, in pixels."""
+    """Of those images, in pixels."""
+
+    called: ClassVar[str]
+    of_random_weights: ClassVar[Literal[True]] = True
 
     @property
     def name(self) -> str:
-        return f"shape_bias-1.{self.stimuli.fingerprint}.{len(self.stimuli)}"
+        return f"{self.called}.{self.stimuli.fingerprint}.{len(self.stimuli)}"
 
     @cached_property
     def _small(self) -> np.ndarray:
@@ -67,22 +79,48 @@ class ShapeBias:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_small": self._small}  # so that no worker makes it again
 
+
+@dataclass(frozen=True)
+class ShapeBias(_OfStimuli):
+    """Logits of cue-conflict stimuli: `small` at the data's own size and from there to what the network takes (primary), `sharp`
+    without that bottleneck (the sensitivity). Beside networks, a classifier that sees nothing but colours.
+    """
+
+    called = "shape_bias-1"
+    images: Images | None = field(default=None, repr=False)
+    """With the training images that the classifier of colours learns from."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "images": None}  # which no network is asked about
+
     def __call__(self, network: TrainedNetwork) -> Arrays:
         return {"small": network.logits(self._small), "sharp": network.logits(self.stimuli.images)}
 
-    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+    @property
+    def null_name(self) -> str | None:
+        """Name and version of what the classifier of colours answers."""
+        known = self.images is not None and self.images.training is not None
+        return measured.colours_name(self.stimuli) if known else None
+
+    def null(self) -> Arrays:
+        """Answers of the classifier of colours, as positions in the stimuli's categories."""
+        assert self.images is not None
+        train = self.images.training
+        assert train is not None
+        answers = colour_answers(train.pixels, train.labels, self.images.classes, self.stimuli, rows=train.rows)
+        return {"answers": np.array([self.stimuli.categories.index(answer) for answer in answers], np.int16)}
+
+    def table(self, found: Measured, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.shape_bias.bias_table`, by the answers through the data's own size."""
         return measured.shape_bias(found, self.stimuli, classes, baseline=baseline)
 
-    def other_tables(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> dict[str, pd.DataFrame]:
+    def other_tables(self, found: Measured, classes: tuple[str, ...], *, baseline: str) -> dict[str, pd.DataFrame]:
         """The same by other ways of asking, by what they are called."""
         return {
-            f"choosing among all {len(classes)} classes": measured.shape_bias(
-                found, self.stimuli, classes, baseline=baseline, ten_way=True
-            ),
-            f"stimuli not made as small as the data's images ({self.size} pixels)": measured.shape_bias(
-                found, self.stimuli, classes, baseline=baseline, kind="sharp"
-            ),
+            way.words(len(classes), self.size): measured.shape_bias(
+                found, self.stimuli, classes, baseline=baseline, way=way
+            )
+            for way in measured.WAYS[1:]
         }
 
 
@@ -98,70 +136,73 @@ class Reliance:
     def name(self) -> str:
         return f"{measured.RELIANCE}.{self.images.fingerprint}.{len(self.images.labels)}"
 
+    @property
+    def _are_kept(self) -> bool:
+        return self.images.pixels.nbytes * len(reliance.CHANGES) <= KEPT_BYTES
+
     @cached_property
     def _changed(self) -> dict[str, np.ndarray]:
-        return {reliance.UNCHANGED: self.images.pixels, **reliance.changed(self.images.pixels)}
+        return reliance.changed(self.images.pixels)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_changed": self._changed}
+        kept = {"_changed": self._changed} if self._are_kept else {}
+        return {**self.__dict__, "images": replace(self.images, training=None), **kept}
 
     def __call__(self, network: TrainedNetwork) -> Arrays:
-        answers = {
-            change or "unchanged": network.logits(pixels).argmax(axis=1) for change, pixels in self._changed.items()
-        }
-        left = {name: array.astype(np.int16) for name, array in {"labels": self.images.labels, **answers}.items()}
+        changed = self._changed.items() if self._are_kept else reliance.changes(self.images.pixels)
+        answers = {change: network.logits(pixels).argmax(axis=1) for change, pixels in changed}
+        unchanged = network.logits(self.images.pixels).argmax(axis=1)
+        found = {"labels": self.images.labels, "unchanged": unchanged, **answers}
+        left = {name: array.astype(np.int16) for name, array in found.items()}
         clusters = self.images.clusters
         return left if clusters is None else {**left, measured.CLUSTERS: clusters.astype(np.int64)}
 
-    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+    def table(self, found: Measured, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.reliance.reliance_table`."""
-        return reliance.reliance_table(measured.answers(found), baseline=baseline, clusters=measured.clusters(found))
+        answers, clusters = measured.answers(found.found), measured.clusters(found.found)
+        return reliance.reliance_table(answers, baseline=baseline, clusters=clusters)
 
 
 @dataclass(frozen=True)
-class Attention:
+class Attention(_OfStimuli):
     """Logits and raw Grad-CAM maps of what the network answers, of all stimuli that have a silhouette."""
 
-    stimuli: Stimuli
-    size: int
-
-    @property
-    def name(self) -> str:
-        return f"attention-1.{self.stimuli.fingerprint}.{len(self.stimuli)}"
-
-    @cached_property
-    def _small(self) -> np.ndarray:
-        return self.stimuli.shrunk(self.size)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_small": self._small}  # so that no worker makes it again
+    called = "attention-1"
 
     def __call__(self, network: TrainedNetwork) -> Arrays:
         return _explained(network, self._small)
 
-    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+    def table(self, found: Measured, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.attention.attention_table`."""
-        return attention.attention_table(measured.maps(found), self.stimuli, baseline=baseline)
+        return measured.attention(found, self.stimuli, baseline=baseline)
 
 
 @dataclass(frozen=True)
 class Composites:
-    """The same of composites: objects on backgrounds of other classes."""
+    """The same of composites, objects on backgrounds of other classes, and which objects and backgrounds they are, so that
+    what is left can be read without the images.
+    """
 
+    stimuli: Stimuli
     made: attention.Composites
-    fingerprint: str
-    """Of stimuli and test images."""
+    name: str
 
-    @property
-    def name(self) -> str:
-        return f"composites-1.{self.fingerprint}.{len(self.made)}"
+    of_random_weights: ClassVar[Literal[True]] = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        none = self.stimuli.only(np.zeros(len(self.stimuli), bool))  # their pictures are in the composites
+        return {**self.__dict__, "stimuli": none, "_scenes": self._scenes}
+
+    @cached_property
+    def _scenes(self) -> Arrays:
+        return measured.packed_scenes(self.made, self.stimuli)
 
     def __call__(self, network: TrainedNetwork) -> Arrays:
-        return _explained(network, self.made.images)
+        return {**_explained(network, self.made.images), **self._scenes}
 
-    def table(self, found: Found, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
+    def table(self, found: Measured, classes: tuple[str, ...], *, baseline: str) -> pd.DataFrame:
         """As `analysis.attention.composite_table`."""
-        return attention.composite_table(measured.seen(found, classes), self.made, baseline=baseline)
+        return measured.composites(found, self.stimuli, classes, baseline=baseline)
 
 
 def _explained(network: TrainedNetwork, pixels: np.ndarray) -> Arrays:
@@ -173,7 +214,7 @@ Asked = ShapeBias | Reliance | Attention | Composites
 
 
 def _shape_bias(stimuli: Stimuli, images: Images) -> Asked:
-    return ShapeBias(stimuli.of_classes(images.classes), images.size)
+    return ShapeBias(_nameable(stimuli, images), images.size, images)
 
 
 def _reliance(stimuli: Stimuli, images: Images) -> Asked:
@@ -181,7 +222,7 @@ def _reliance(stimuli: Stimuli, images: Images) -> Asked:
 
 
 def _attention(stimuli: Stimuli, images: Images) -> Asked:
-    nameable = stimuli.of_classes(images.classes)
+    nameable = _nameable(stimuli, images)
     outlined = attention.with_masks(nameable)
     if not outlined.any():
         raise UserError("the stimuli have no silhouettes, so nothing can be measured inside of their objects")
@@ -189,13 +230,16 @@ def _attention(stimuli: Stimuli, images: Images) -> Asked:
 
 
 def _composites(stimuli: Stimuli, images: Images) -> Asked:
-    nameable = stimuli.of_classes(images.classes)
+    nameable = _nameable(stimuli, images)
     try:
         made = attention.composites(nameable, images.pixels, images.labels, images.classes)
     except ValueError as error:  # too few images of a class, or no object to cut out
         raise UserError(str(error)) from error
-    both = hashlib.blake2b(f"{stimuli.fingerprint}{images.fingerprint}".encode(), digest_size=8).hexdigest()
-    return Composites(made, both)
+    return Composites(nameable, made, measured.composites_name(nameable, images.fingerprint))
+
+
+def _nameable(stimuli: Stimuli, images: Images) -> Stimuli:
+    return stimuli.of_classes(images.classes).in_channels(images.channels)
 
 
 MEASURES: dict[str, Callable[[Stimuli, Images], Asked]] = {

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from ablations.record import loads_weights
 from ablations.text import quoted
 from ablations.units import counted, duration
 from analysis.metric import ACCURACY, Metric
@@ -219,10 +220,6 @@ def _training(outcomes: Outcomes) -> str:
     )
 
 
-PRETRAINED = ("pretrained", "weights", "checkpoint", "checkpoint_path", "pretrained_weights")
-"""Arguments by which functions that build networks are told to load weights."""
-
-
 def _beginning(arms: Sequence[StudiedArm]) -> str:
     """From what arms were trained. Of a function of the user's own it is known only where the study or an argument says it."""
     by_start: dict[str, list[str]] = {}
@@ -242,7 +239,7 @@ def _start(arm: StudiedArm) -> str:
     if arm.start:
         normalised = arm.spec.get("normalisation")
         return f"the weights {arm.start}{', images normalised as they want it' if normalised else ''}"
-    if any((arm.spec.get("arguments") or {}).get(name) for name in PRETRAINED):
+    if loads_weights(arm.spec):
         return "pretrained weights"
     factory = str(arm.spec.get("factory", ""))
     return "?" if ":" in factory and not factory.startswith("torchvision.models:") else ""

@@ -31,6 +31,9 @@ class Answer:
     arm: str
     text: str
     right: bool
+    is_baseline: bool = False
+    image: str = ""
+    """A data URI: where it looked, say."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Section:
     details: Sequence[tuple[str, Table]] = ()
     """Tables that are folded away under a line of text."""
     cards: Sequence[Card] = ()
+    about_cards: str = ""
+    """What they show; stands above them."""
 
     @property
     def anchor(self) -> str:

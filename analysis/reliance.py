@@ -3,10 +3,12 @@
 Changes are made at the images' own size, before they are scaled up to what the network takes: at that size a change takes
 what it says, and no network sees another image than another does. What is kept is accuracy on changed images over
 accuracy on the same images unchanged. It is not 0 where nothing is left to rely on: guessing keeps something, too.
+
+Widths in pixels are those for images of 32 pixels a side; for others they grow and shrink with the image.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,8 +26,13 @@ MARGIN = 0.05
 IMAGES = 2_000
 """Test images that a profile is made from unless the caller says otherwise."""
 
+SIDE = 32
+"""Pixels along the side of an image for which widths are given."""
 LOW_PASS_SIGMA = 1.5
 """Standard deviation, in pixels, of the Gaussian that divides low from high frequencies."""
+BILATERAL_SIGMA, BILATERAL_RADIUS = 3.0, 3
+"""Of the bilateral filter in space, in pixels; the radius is at most `WIDEST_RADIUS`, since its cost grows with its square."""
+WIDEST_RADIUS = 7
 NOISE_SIGMA = 0.1
 """Standard deviation of the noise; pixels are 0 to 1."""
 
@@ -42,13 +49,13 @@ class Change:
     apply: Callable[[Images, np.random.Generator], Images]
     parts: int = 1
     """Height and width must be multiples of this."""
-    of_colour: bool = False
-    """Whether it changes colour images only."""
+    channels: tuple[int, ...] | None = None
+    """How many channels images have that it can be made of; None: any."""
 
     def fits(self, images: Images) -> bool:
         """Whether the change can be made of such images, and does anything to them."""
         _, channels, height, width = images.shape
-        return height % self.parts == width % self.parts == 0 and (channels == 3 or not self.of_colour)
+        return height % self.parts == width % self.parts == 0 and (self.channels is None or channels in self.channels)
 
 
 def patch_shuffle(images: Images, rng: np.random.Generator, *, parts: int) -> Images:
@@ -65,7 +72,10 @@ def patch_shuffle(images: Images, rng: np.random.Generator, *, parts: int) -> Im
 
 def bilateral(images: Images, rng: np.random.Generator) -> Images:
     """Bilateral filter: neighbours are averaged with those of a similar colour, so fine texture goes and edges stay."""
-    return _each(images, lambda image: cv2.bilateralFilter(image, d=7, sigmaColor=60, sigmaSpace=3))
+    scale = _scale(images)
+    diameter = 2 * min(WIDEST_RADIUS, max(1, round(BILATERAL_RADIUS * scale))) + 1
+    sigma = BILATERAL_SIGMA * scale
+    return _each(images, lambda image: cv2.bilateralFilter(image, d=diameter, sigmaColor=60, sigmaSpace=sigma))
 
 
 def grey(images: Images, rng: np.random.Generator) -> Images:
@@ -99,24 +109,27 @@ CHANGES: tuple[Change, ...] = (
         )
         for parts in (2, 4, 8)
     ),
-    Change("bilateral filter", "texture inside of edges", bilateral),
-    Change("grey", "colour", grey, of_colour=True),
+    Change("bilateral filter", "texture inside of edges", bilateral, channels=(1, 3)),
+    Change("grey", "colour", grey, channels=(3,)),
     Change("low-pass", "details", low_pass),
     Change("high-pass", "large areas of light and colour", high_pass),
     Change("noise", "faint details", noise),
 )
 
 
-def changed(images: Images, *, seed: int = 0) -> dict[str, Images]:
-    """The images after each change that can be made of them, by its name. The same seed, the same images.
+def changes(images: Images, *, seed: int = 0) -> Iterator[tuple[str, Images]]:
+    """Each change that can be made of the images, by its name, and the images after it. The same seed, the same images.
 
     Each change draws from a generator of its own, so that leaving one out moves no other.
     """
-    return {
-        change.name: change.apply(images, np.random.default_rng([seed, place]))
-        for place, change in enumerate(CHANGES)
-        if change.fits(images)
-    }
+    for place, change in enumerate(CHANGES):
+        if change.fits(images):
+            yield change.name, change.apply(images, np.random.default_rng([seed, place]))
+
+
+def changed(images: Images, *, seed: int = 0) -> dict[str, Images]:
+    """All of them."""
+    return dict(changes(images, seed=seed))
 
 
 def _each(images: Images, change: Callable[[np.ndarray], np.ndarray]) -> Images:
@@ -129,7 +142,12 @@ def _each(images: Images, change: Callable[[np.ndarray], np.ndarray]) -> Images:
 def _blurred(images: Images) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(images.astype(np.float32), (0, 0, LOW_PASS_SIGMA, LOW_PASS_SIGMA), mode="nearest")
+    sigma = LOW_PASS_SIGMA * _scale(images)
+    return gaussian_filter(images.astype(np.float32), (0, 0, sigma, sigma), mode="nearest")
+
+
+def _scale(images: Images) -> float:
+    return min(images.shape[2:]) / SIDE
 
 
 def _bytes(values: np.ndarray) -> Images:

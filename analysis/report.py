@@ -126,7 +126,7 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         folded=[row for row in rows if row.arm in folded],
         scale=verdict_rows.scale(rows, study.margin, study.metric),
         sections=sections,
-        facts=_facts(outcomes),
+        facts=_facts(study),
         commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in about.commands],
         methods=methods.paragraph(outcomes, margin=study.margin),
         bibtex=methods.references(outcomes, margin=study.margin).splitlines(),
@@ -193,8 +193,9 @@ def _picture(name: str, study: StudyTables, folder: Path) -> Picture:
     return Picture(name, figure.caption, f"Figure: {figure.caption}", image, figure.wide)
 
 
-def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
+def _facts(study: StudyTables) -> list[tuple[str, str]]:
     """What was run, on what, as far as it is known."""
+    outcomes = study.outcomes
     cells, done = outcomes.cells, outcomes.finished
     lost = cells[cells["status"] != "finished"]
     baseline, tuning = methods.in_short(outcomes.baseline), outcomes.study.tuning
@@ -210,9 +211,23 @@ def _facts(outcomes: Outcomes) -> list[tuple[str, str]]:
         ("machine", "; ".join(sorted({_machine(row) for row in done.dropna(subset=["device"]).to_dict("records")}))),
         ("versions", "; ".join(sorted(set(done["versions"].dropna())))),
         ("trained", " to ".join(_minute(time) for time in _span(done)) + (" UTC" if _span(done) else "")),
+        ("measured", _measured(study)),
         ("time", f"{duration(done['seconds'].sum())} of trials in all" if done["seconds"].any() else ""),
     ]  # fmt: skip
     return [(name, text) for name, text in facts if text]
+
+
+def _measured(study: StudyTables) -> str:
+    """Of how many cells each measure was taken; empty where results do not lie in a folder that could hold any."""
+    outcomes = study.outcomes
+    done = len(outcomes.finished)
+    if outcomes.study.folder is None or not done:
+        return ""
+    counts = study.measures.counts()
+    if not counts:
+        return f"none of {counted(done, 'finished cell')} (experiments/measure.py asks those that have weights)"
+    each = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(counts.items()))
+    return f"of {counted(done, 'finished cell')}: {each}"
 
 
 def _seeds(cells: pd.DataFrame) -> str:

@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from ablations.aliasing import size_in_words, what_is_clear
 from ablations.text import quoted
 from ablations.units import counted
-from analysis import measure_tables, reproduction_tables, tables
+from analysis import measure_tables, reproduction_tables, stimuli_looks, tables
 from analysis.flipping import FlippingImage, flipping_images
 from analysis.page_parts import Answer, Card, Picture, Section
 from analysis.pairs import MOST_ARMS
+from analysis.reliance import CHANGES
 from analysis.render import Table, with_minus_signs
+from analysis.sheets import MOST, overlay
 from analysis.statistics import SIGNIFICANT
 from analysis.study_tables import StudyTables
 from analysis.thumbnails import TestImages, data_uri
@@ -257,18 +260,18 @@ def flips(source: Source) -> list[Section]:
             f"{counted(len(found), 'test image')} that flip in at least half of the seeds: those of each arm that flip in most "
             "seeds, by class. An answer is the class that most seeds give; behind it, how many seeds are right."
         )
-        cards = [_card(each, source.images) for each in found]
+        cards = [_card(each, source.images, study.outcomes.baseline.name) for each in found]
     else:
         words = "No test image flips in half of the seeds or more."
-    return [Section("Images that flip", [words], tables=[tables.flips(study.flips)], cards=cards)]
+    return [Section("Images that flip", tables=[tables.flips(study.flips)], cards=cards, about_cards=words)]
 
 
-def _card(flipping: FlippingImage, images: TestImages) -> Card:
+def _card(flipping: FlippingImage, images: TestImages, baseline: str) -> Card:
     return Card(
         title=flipping.true_class,
         image=data_uri(images.images[flipping.place]),
         answers=[
-            Answer(each.arm, f"{each.most} ({each.right} of {each.of} right)", each.is_right)
+            Answer(each.arm, f"{each.most} ({each.right} of {each.of} right)", each.is_right, each.arm == baseline)
             for each in flipping.answers
         ],
         marks=[_mark(flipping.true_class, flip.arm, flip.change) for flip in flipping.flips],
@@ -286,25 +289,53 @@ def _mark(true_class: str, arm: str, change: str) -> Mapping[str, str]:
 def shape_bias(source: Source) -> list[Section]:
     """Whether shape or texture decides; nothing of it where no network was asked."""
     measures = source.study.measures
-    if measures.shape_bias.empty:
+    found = measures.shape_bias
+    if found.empty:
+        if measures.stimuli is None and not measures.reliance.empty:
+            return [Section("Shape bias", ["Neither shape bias nor attention to objects is measured: " + NOT_NAMEABLE])]
         return []
+    otherwise, by_category = measures.shape_bias_otherwise, measures.shape_bias_by_category
     return [
         Section(
             "Shape bias",
-            _lacking(measures.missing("shape_bias")),
+            [*_lacking(measures.missing("shape_bias")), *_incompetent(found)],
             source.drawn("shape_bias"),
-            [measure_tables.shape_bias(measures.shape_bias)],
+            [measure_tables.shape_bias(found)],
+            [
+                ("By other ways of asking", measure_tables.shape_bias_otherwise(otherwise)),
+                ("By shape category", measure_tables.shape_bias_by_category(by_category)),
+            ],
         )
     ]
+
+
+NOT_NAMEABLE = (
+    "the stimuli show airplanes, birds, boats, cars, cats, dogs and trucks, and the data has fewer than two of them."
+)
+
+
+def _incompetent(biases: pd.DataFrame) -> list[str]:
+    names = [quoted(name) for name, competent in zip(biases["arm"], biases["competent"], strict=True) if not competent]
+    if not names:
+        return []
+    what = (
+        "All arms name" if len(names) == len(biases) > 1 else f"{', '.join(names)} name{'s' if len(names) == 1 else ''}"
+    )
+    return [f"{what} fewer than half of the stimuli whose cues agree: of such networks a shape bias says little."]
 
 
 def reliance(source: Source) -> list[Section]:
     """What networks rely on; nothing of it where none was asked."""
     measures = source.study.measures
-    if measures.reliance.empty:
+    found = measures.reliance
+    if found.empty:
         return []
+    made = set(found["change"])
+    left_out = [change.name for change in CHANGES if change.name not in made]
     section = Section("Reliance", _lacking(measures.missing("reliance")), source.drawn("reliance"))
-    return [_worth_showing(section, measure_tables.reliance(measures.reliance), "changes of arms")]
+    section = _worth_showing(section, measure_tables.reliance(found, left_out), "changes of arms")
+    by_class = measure_tables.reliance_by_class(measures.reliance_by_class)
+    return [replace(section, details=[*section.details, ("By class", by_class)])]
 
 
 def attention(source: Source) -> list[Section]:
@@ -312,12 +343,52 @@ def attention(source: Source) -> list[Section]:
     measures = source.study.measures
     if measures.attention.empty:
         return []
+    shown = stimuli_looks.gallery(measures, of_each=max(1, min(3, CARDS // (7 * measures.attention["arm"].nunique()))))
+    baseline = source.study.outcomes.baseline.name
+    words = (
+        "Stimuli with the shape of one thing and the texture of another: of each shape, those to which the arms give most "
+        f"different answers (seed {shown.seed}). Over each picture in grey, the Grad-CAM map of what the arm answers, on one "
+        f"colour scale: from dark (0) to bright ({MOST:g} times the map's mean, or more). Right: the answer names the shape."
+    )
     return [
         Section(
             "Attention",
             _lacking(measures.missing("attention")),
-            source.drawn("attention", "stimuli"),
+            source.drawn("attention"),
             [measure_tables.attention(measures.attention)],
+            cards=[_stimulus(one, shown.arms, baseline) for one in shown.stimuli],
+            about_cards=words,
+        )
+    ]
+
+
+CARDS = 105
+"""Pictures of maps that a page has at most where it need not have more: each takes some 6 kB."""
+
+
+def _stimulus(shown: stimuli_looks.Shown, arms: Sequence[str], baseline: str) -> Card:
+    answers, marks = [], []
+    for arm, look in zip(arms, shown.looks, strict=True):
+        words = f"{look.answer} {100 * look.probability:.0f} %" + ("" if look.map.any() else ", map is 0 everywhere")
+        picture = data_uri(overlay(shown.image, look.map), photo=True)
+        answers.append(Answer(arm, words, bool(look.is_right), arm == baseline, picture))
+        cue = {shown.shape: "names the shape", shown.texture: "names the texture"}.get(look.answer, "names neither")
+        marks.append({"shape": shown.shape, "texture": shown.texture, "arm": arm, "answer": cue})
+    image = data_uri(shown.image, photo=True)
+    return Card(f"{shown.shape} made of {shown.texture}", image, answers, marks)
+
+
+def composites(source: Source) -> list[Section]:
+    """Whether errors go with looking away from the object; nothing of it where no network was asked."""
+    measures = source.study.measures
+    if measures.composites.empty:
+        return []
+    return [
+        Section(
+            "Errors and attention",
+            _lacking(measures.missing("composites")),
+            source.drawn("composites"),
+            [measure_tables.composites(measures.composites)],
         )
     ]
 
@@ -360,6 +431,7 @@ MAKERS: Sequence[Maker] = (
     shape_bias,
     reliance,
     attention,
+    composites,
     gallery,
     flips,
 )

@@ -8,13 +8,13 @@ with ImageNet networks or people, who saw 224 pixels and chose among 16 categori
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, UInt8
 
-from analysis.comparisons import judged, level
+from analysis.comparisons import judged, level, renamed
 from analysis.crossed import CrossedDesign, ratio_values
 from analysis.statistics import PairedEffect
 from analysis.stimuli import PACKAGED, Stimuli, category
@@ -114,22 +114,38 @@ def decide(logits: Float[np.ndarray, "n classes"], classes: Sequence[str], among
 # -- arms
 
 
-def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin: float = MARGIN) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Nulls:
+    """What is compared with an arm's bias: observers that learnt no shapes."""
+
+    random: Decisions = field(default_factory=dict)
+    """Answers of the arms' networks with random weights, as they were before their training."""
+    colours: Sequence[str] | None = None
+    """See `colour_answers`."""
+
+
+def bias_table(
+    decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin: float = MARGIN, nulls: Nulls | None = None
+) -> pd.DataFrame:
     """One row an arm: its shape bias over seeds, and the paired difference to the baseline.
 
     Columns: arm, is_baseline, seeds, without_ratio (seeds left out because no answer follows either cue), value (mean of
     the seeds' biases), low, high (95 % interval for new seeds and stimuli of new shapes and textures, cut at 0 and 1),
     shape_hits, texture_hits, neither (means over seeds), agreeing (accuracy on the agreeing stimuli), competent, delta,
-    delta_low, delta_high, p_value, adjusted_p (Holm), paired_seeds, verdict, remark. What cannot be computed is NaN.
+    delta_low, delta_high, p_value, adjusted_p (Holm), paired_seeds, verdict, remark; and of what learnt no shapes random,
+    random_low, random_high (the arm's network with random weights), colours (a classifier of colours alone) and constant
+    (always the same answer). What cannot be computed, or is not known, is NaN.
 
     Args: decisions: answers in the order of `stimuli`. margin: of equivalence, 0 to 1.
     Raises: ValueError: the stimuli are too few for an interval, or answers are not as many as stimuli.
     """
+    nulls = nulls or Nulls()
     conflict, table = stimuli.conflict, stimuli.table
     design = CrossedDesign(
         table["shape_instance"][conflict], table["texture_instance"][conflict], stimuli.pairs[conflict]
     )
     measured = {arm: _Measured.of(by_seed, stimuli) for arm, by_seed in decisions.items()}
+    random = {arm: _Measured.of(nulls.random.get(arm, {}), stimuli) for arm in decisions}
     effects = {arm: own.difference(measured[baseline], design) for arm, own in measured.items()}
     differences = judged(
         {arm: None if arm == baseline else effect for arm, effect in effects.items()},
@@ -137,6 +153,8 @@ def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin:
         more="more shape",
         less="more texture",
     )
+    colours = math.nan if nulls.colours is None else _value(stimuli, nulls.colours)
+    constant = constant_bias(stimuli)
     return pd.DataFrame(
         [
             {
@@ -144,13 +162,16 @@ def bias_table(decisions: Decisions, stimuli: Stimuli, *, baseline: str, margin:
                 "is_baseline": arm == baseline,
                 "seeds": len(own.seeds),
                 "without_ratio": len(decisions[arm]) - len(own.seeds),
-                **level(design.effect(own.values()) if own.seeds else None),
+                **own.level(design),
                 "shape_hits": own.mean_count("shape"),
                 "texture_hits": own.mean_count("texture"),
                 "neither": own.mean_count("neither"),
                 "agreeing": own.agreeing,
-                "competent": own.agreeing >= COMPETENT,
+                "competent": not own.agreeing < COMPETENT,  # where no cues agree, nothing is known against it
                 **differences[arm],
+                **renamed(random[arm].level(design), "random"),
+                "colours": colours,
+                "constant": constant,
             }
             for arm, own in measured.items()
         ]
@@ -183,6 +204,10 @@ class _Measured:
         empty = np.zeros((0, int(conflict.sum())), bool)
         shape, texture = (np.stack([hits[s][cue] for s in hits]) if hits else empty for cue in (0, 1))
         return cls(tuple(hits), shape, texture, float(np.mean(agreeing)) if agreeing else math.nan)
+
+    def level(self, design: CrossedDesign) -> dict[str, float]:
+        """Columns value, low and high."""
+        return level(design.effect(self.values()) if self.seeds else None)
 
     def values(self, seeds: Sequence[int] | None = None) -> Float[np.ndarray, "seeds stimuli"]:
         """See `ratio_values`; of some seeds, or of all."""
@@ -219,26 +244,72 @@ def constant_answers(stimuli: Stimuli, answer: str) -> list[str]:
     return [answer] * len(stimuli)
 
 
-def colour_answers(train: np.ndarray, labels: np.ndarray, classes: Sequence[str], stimuli: Stimuli) -> list[str]:
-    """Of a classifier that knows how often each colour occurs in an image, and nothing of where: a linear
-    discriminant on the square roots of joint colour histograms.
+def constant_bias(stimuli: Stimuli) -> float:
+    """Of networks that always give the same answer, the mean of the categories; NaN where there is no conflict."""
+    found = [_value(stimuli, constant_answers(stimuli, answer)) for answer in stimuli.categories]
+    return float(np.nanmean(found)) if not np.isnan(found).all() else math.nan
 
-    Args: train: (n, 3, h, w) uint8, labels: positions in `classes`. Stimuli are shrunk to the training images' size.
+
+def colour_answers(
+    train: UInt8[np.ndarray, "n c h w"],
+    labels: Int[np.ndarray, " n"],
+    classes: Sequence[str],
+    stimuli: Stimuli,
+    *,
+    rows: Int[np.ndarray, " n"] | None = None,
+) -> list[str]:
+    """Of a classifier that knows how often each colour (or shade of grey) occurs in an image, and nothing of where: a
+    linear discriminant on the square roots of joint colour histograms.
+
+    Args: train: may be a file that is mapped into memory. labels: positions in `classes`, one for each of `rows` of `train`, by
+        default all. Stimuli are shrunk to the training images' size.
+    Raises: ValueError: fewer than two of the stimuli's categories have training images.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     shared = [position for position, name in enumerate(classes) if category(name) in stimuli.categories]
-    keep = np.isin(labels, shared)
+    keep = np.flatnonzero(np.isin(labels, shared))
+    if len(np.unique(labels[keep])) < 2:
+        raise ValueError("fewer than two of the stimuli's categories have training images")
     classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    classifier.fit(colour_shares(train[keep]), labels[keep])
-    answers = classifier.predict(colour_shares(stimuli.shrunk(train.shape[-1])))
-    return [category(classes[answer]) for answer in answers]
+    classifier.fit(colour_shares(train, keep if rows is None else rows[keep]), labels[keep])
+    shown = stimuli.shrunk(train.shape[-1])
+    return [category(classes[answer]) for answer in classifier.predict(colour_shares(shown))]
 
 
-def colour_shares(images: np.ndarray, levels: int = 4) -> np.ndarray:
-    """(n, levels**3): square roots of the proportions of each colour, each channel cut into `levels` equal steps."""
+def _value(stimuli: Stimuli, answers: Sequence[str]) -> float:
+    """The bias of one observer; NaN where no answer follows either cue."""
+    counts = _counts(stimuli.table.assign(decision=list(answers)))
+    followed = counts.shape_hits + counts.texture_hits
+    return counts.shape_hits / followed if followed else math.nan
+
+
+COLOURS = 64
+"""Of a histogram: 4 steps of each of three channels, or 64 shades of grey."""
+
+
+def colour_shares(
+    images: UInt8[np.ndarray, "n c h w"], places: Int[np.ndarray, " m"] | None = None
+) -> Float[np.ndarray, "m colours"]:
+    """Square roots of the proportions of each colour in the images, or in those at some places; each channel is cut into equal
+    steps.
+
+    A few images at a time, since a whole training set in wider numbers than bytes is large.
+    """
+    channels = images.shape[1]
+    levels = round(COLOURS ** (1 / channels))
+    places = np.arange(len(images)) if places is None else places
+    return np.concatenate(
+        [_histograms(images[part], levels) for part in np.array_split(places, len(places) // 500 + 1)]
+    )
+
+
+def _histograms(images: np.ndarray, levels: int) -> np.ndarray:
     steps = (images.astype(np.int64) * levels) // 256
-    codes = ((steps[:, 0] * levels + steps[:, 1]) * levels + steps[:, 2]).reshape(len(images), -1)
-    rows = np.arange(len(images))[:, None] * levels**3
-    counts = np.bincount((codes + rows).ravel(), minlength=len(images) * levels**3)
+    codes = steps[:, 0]
+    for channel in range(1, steps.shape[1]):
+        codes = codes * levels + steps[:, channel]
+    codes, colours = codes.reshape(len(images), -1), levels ** steps.shape[1]
+    rows = np.arange(len(images))[:, None] * colours
+    counts = np.bincount((codes + rows).ravel(), minlength=len(images) * colours)
     return np.sqrt(counts.reshape(len(images), -1) / codes.shape[1])

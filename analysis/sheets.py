@@ -113,8 +113,11 @@ def sheet(rows: Sequence[Row], columns: Sequence[Column], *, title: str, caption
 
 
 def _show(ax: Axes, pixels: Float[np.ndarray, "side side 3"], x: float, y: float) -> None:
-    shown = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-    ax.imshow(shown, extent=(x, x + CELL, y + CELL, y), interpolation="none", aspect="auto")
+    ax.imshow(_as_bytes(pixels), extent=(x, x + CELL, y + CELL, y), interpolation="none", aspect="auto")
+
+
+def _as_bytes(pixels: Float[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def _enlarged(image: UInt8[np.ndarray, "channels height width"]) -> Float[np.ndarray, "side side 3"]:
@@ -122,6 +125,13 @@ def _enlarged(image: UInt8[np.ndarray, "channels height width"]) -> Float[np.nda
     colours = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
     picture = Image.fromarray(np.ascontiguousarray(colours)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return np.asarray(picture, np.float32)
+
+
+def overlay(
+    image: UInt8[np.ndarray, "channels height width"], raw: Float[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "3 side side"]:
+    """The image in grey under its map, as sheets show it: for pages."""
+    return np.moveaxis(_as_bytes(_upon(_enlarged(image), raw)), -1, 0)
 
 
 def _upon(image: Float[np.ndarray, "side side 3"], raw: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "side side 3"]:

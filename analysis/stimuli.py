@@ -22,6 +22,7 @@ import pandas as pd
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from analysis.pictures import NoPicture, read_picture
 from cnnkit.errors import UserError, brief
 
 PACKAGED = Path(__file__).parent / "cue_conflict"
@@ -53,7 +54,7 @@ class Stimuli:
 
     table: pd.DataFrame
     """A row a stimulus: name, shape, texture (categories), shape_instance, texture_instance (such as cat7)."""
-    images: UInt8[np.ndarray, "n 3 size size"]
+    images: UInt8[np.ndarray, "n channels size size"]
     masks: Mapping[str, Bool[np.ndarray, "size size"]]
     """By shape instance: where the object is. Instances without a silhouette are missing."""
     left_out: tuple[LeftOut, ...] = ()
@@ -98,14 +99,28 @@ class Stimuli:
         shared = {category(name) for name in classes} & set(self.categories)
         if len(shared) < 2:
             raise UserError(
-                f"shape bias needs classes that the stimuli have ({', '.join(self.categories)}), at least two of them; "
+                f"this needs classes that the stimuli have ({', '.join(self.categories)}), at least two of them; "
                 f"the data's are {_some(list(classes))}"
             )
         return self.only((self.table["shape"].isin(shared) & self.table["texture"].isin(shared)).to_numpy())
 
-    def shrunk(self, size: int) -> UInt8[np.ndarray, "n 3 size size"]:
+    def in_channels(self, channels: int) -> "Stimuli":
+        """The stimuli as networks of colour images (3) or of grey ones (1, each pixel's luma) take them.
+
+        Raises: UserError: another number of channels.
+        """
+        if channels == self.images.shape[1]:
+            return self
+        if channels != 1:
+            raise UserError(
+                f"the stimuli are pictures in colour or in grey, and the data's images have {channels} channels"
+            )
+        pictures = (Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))) for image in self.images)
+        return replace(self, images=np.stack([np.asarray(picture.convert("L"))[None] for picture in pictures]))
+
+    def shrunk(self, size: int) -> UInt8[np.ndarray, "n channels size size"]:
         """The images at `size` x `size` pixels, antialiased (bilinear)."""
-        return np.stack([_shrunk(image, size) for image in self.images])
+        return np.stack([shrunk(image, size) for image in self.images])
 
 
 def read_stimuli(folder: Path | None = None) -> Stimuli:
@@ -161,9 +176,8 @@ def _read(file: Path) -> tuple[str, np.ndarray] | LeftOut:
     if name is None:
         return LeftOut(file.name, "not named like cat7-truck2.png")
     try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pixels = np.asarray(read_picture(file))
+    except NoPicture:
         return LeftOut(file.name, "not a readable image")
     if pixels.shape[0] != pixels.shape[1]:
         return LeftOut(file.name, "not square")
@@ -182,9 +196,8 @@ def _silhouettes(
             missing.append(LeftOut(f"{instance}.png", "no silhouette, so nothing is measured inside the object"))
             continue
         try:
-            with Image.open(file) as image:
-                masks[instance] = np.asarray(image.convert("L").resize(size[::-1])) < OBJECT_BELOW
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            masks[instance] = np.asarray(read_picture(file, "L").resize(size[::-1])) < OBJECT_BELOW
+        except NoPicture:
             missing.append(LeftOut(f"{instance}.png", "a silhouette that is not a readable image"))
     return masks, missing
 
@@ -200,9 +213,11 @@ def _table(names: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "shape", "texture", "shape_instance", "texture_instance"])
 
 
-def _shrunk(image: UInt8[np.ndarray, "3 h w"], size: int) -> np.ndarray:
-    picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
-    return np.moveaxis(np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)), -1, 0)
+def shrunk(image: UInt8[np.ndarray, "channels h w"], size: int) -> UInt8[np.ndarray, "channels size size"]:
+    """One picture, in colour or grey, at `size` x `size` pixels, antialiased (bilinear)."""
+    pixels = image[0] if len(image) == 1 else np.ascontiguousarray(np.moveaxis(image, 0, -1))
+    resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
+    return np.moveaxis(np.atleast_3d(np.asarray(resized)), -1, 0)
 
 
 def _fingerprint(files: Sequence[Path]) -> str:

@@ -1,7 +1,11 @@
-"""Where networks look on cue-conflict stimuli, as a sheet, from what the measure of attention left: no network is needed."""
+"""Where networks look on cue-conflict stimuli, from what the measure of attention left: no network is needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
 
 from analysis.figures import NothingToDraw
 from analysis.picking import softmax
@@ -13,10 +17,32 @@ SHOWN = 64
 """Pixels along a side at which a stimulus is shown."""
 
 
-def rows_and_columns(measures: StudyMeasures) -> tuple[list[Row], list[Column]]:
-    """A row a shape category: of its conflicting stimuli, the one to which the arms give most different answers. A column an
-    arm that has the measure in the baseline's first seed. An answer is right where it names the shape.
+@dataclass(frozen=True)
+class Shown:
+    """A stimulus, and what each arm made of it."""
 
+    shape: str
+    texture: str
+    image: UInt8[np.ndarray, "channels size size"]
+    looks: Sequence[Look]
+    """One an arm. An answer is right where it names the shape."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Stimuli down, arms across."""
+
+    arms: Sequence[str]
+    seed: int
+    """Of the arms' networks."""
+    stimuli: Sequence[Shown]
+
+
+def gallery(measures: StudyMeasures, *, of_each: int = 1) -> Gallery:
+    """Of the conflicting stimuli of each shape category those to which the arms give most different answers, and all arms that
+    have the measure in the baseline's first seed.
+
+    Args: of_each: stimuli of a category.
     Raises: NothingToDraw: no cell of the baseline is measured.
     """
     found, baseline = measures.read("attention"), measures.outcomes.baseline.name
@@ -28,11 +54,12 @@ def rows_and_columns(measures: StudyMeasures) -> tuple[list[Row], list[Column]]:
     probabilities = {arm: softmax(one["logits"]) for arm, one in arrays.items()}
     answers = pd.DataFrame({arm: classes[one.argmax(axis=1)] for arm, one in probabilities.items()})
     stimuli = measures.outlined
-    places = _most_disputed(stimuli, answers)
+    places = _most_disputed(stimuli, answers, of_each)
     images = stimuli.only(np.isin(np.arange(len(stimuli)), places)).shrunk(SHOWN)
-    rows = [
-        Row(
-            f"{stimuli.table['shape'][place]}\nmade of {stimuli.table['texture'][place]}",
+    shown = [
+        Shown(
+            str(stimuli.table["shape"][place]),
+            str(stimuli.table["texture"][place]),
             image,
             [
                 Look(
@@ -46,13 +73,26 @@ def rows_and_columns(measures: StudyMeasures) -> tuple[list[Row], list[Column]]:
         )
         for place, image in zip(places, images, strict=True)
     ]
-    sizes = {arm: "×".join(map(str, one["maps"].shape[1:])) for arm, one in arrays.items()}
-    return rows, [Column(arm, f"seed {seed}, map {size}") for arm, size in sizes.items()]
+    return Gallery(list(arrays), seed, shown)
 
 
-def _most_disputed(stimuli: Stimuli, answers: pd.DataFrame) -> list[int]:
-    """A place for each shape category, in their order."""
+def rows_and_columns(measures: StudyMeasures) -> tuple[list[Row], list[Column]]:
+    """The gallery as a sheet.
+
+    Raises: NothingToDraw: as `gallery`.
+    """
+    found = gallery(measures)
+    rows = [Row(f"{one.shape}\nmade of {one.texture}", one.image, one.looks) for one in found.stimuli]
+    sizes = ["×".join(map(str, look.map.shape)) for look in found.stimuli[0].looks]
+    return rows, [Column(arm, f"seed {found.seed}, map {size}") for arm, size in zip(found.arms, sizes, strict=True)]
+
+
+def _most_disputed(stimuli: Stimuli, answers: pd.DataFrame, of_each: int) -> list[int]:
+    """Places of each shape category's, in their order."""
     disputed = np.where(stimuli.conflict, answers.nunique(axis=1), 0)
     shapes = stimuli.table["shape"].to_numpy()
-    of_each = [np.flatnonzero(shapes == shape) for shape in np.unique(shapes)]
-    return sorted(int(places[disputed[places].argmax()]) for places in of_each)
+    chosen: list[int] = []
+    for shape in np.unique(shapes):
+        places = np.flatnonzero(shapes == shape)
+        chosen += places[np.argsort(-disputed[places], kind="stable")][:of_each].tolist()
+    return sorted(chosen)

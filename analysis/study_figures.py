@@ -180,8 +180,9 @@ FIGURES: dict[str, StudyFigure] = {
         StudyFigure(
             "shape_bias",
             "Shape bias by shape category, mean over seeds, and of all categories with 95 % intervals for new seeds and new "
-            "stimuli. Dashed: a network that always answers the same. Grey: people and ImageNet networks as published, which "
-            "saw other images and chose among 16 categories: context, not to be compared with the arms.",
+            "stimuli; hollow, each arm's network with random weights. Dashed: a network that always answers the same; dotted: a "
+            "classifier of colours alone. Grey: people and ImageNet networks as Geirhos et al. (2019) published them, who saw "
+            "larger images and chose among 16 categories: context, not to be compared with the arms.",
             lambda study: measure_figures.shape_bias(
                 study.measures.shape_bias_by_category, study.measures.shape_bias, published=published()
             ),
@@ -195,9 +196,17 @@ FIGURES: dict[str, StudyFigure] = {
         StudyFigure(
             "attention",
             "How much more of the Grad-CAM maps lies on the object than a map has there that points nowhere (lift), and than "
-            "lies on other images' objects (specificity), with 95 % intervals. Lines: what a blob in the middle of every image "
-            "and a map of its edges score without any network.",
+            "lies on other images' objects (specificity), with 95 % intervals. Hollow: the same network with random weights, "
+            "which the filled mark is to be read against. Lines: what a blob in the middle of every image and a map of its "
+            "edges score without any network.",
             _attention,
+        ),
+        StudyFigure(
+            "composites",
+            "How much more of the Grad-CAM maps lies on an object that was put on another class's image, by what the network "
+            "answers; hollow, the same network with random weights. Where errors lie to the left of right answers, the network "
+            "looks away from the object when it errs.",
+            lambda study: measure_figures.composites(study.measures.composites),
         ),
         StudyFigure(
             "stimuli",

@@ -144,10 +144,11 @@ def composites(evidence: "Evidence", data: "Data", out: "Console") -> "pd.DataFr
             return pd.DataFrame()
         if manifest is None:
             continue
-        found = measured.read(store, manifest, asked.name).found
+        left = measured.read(store, manifest, asked.name)
         baseline = study.outcomes.baseline.name
-        if len(found[baseline]) > 1:
-            table = asked.table({baseline: found[baseline]}, study.outcomes.classes, baseline=baseline)
+        if len(left.found[baseline]) > 1:
+            own = measured.Measured({baseline: left.found[baseline]}, {baseline: left.random[baseline]})
+            table = asked.table(own, study.outcomes.classes, baseline=baseline)
             return table.assign(source=source_of(study.outcomes))
     return pd.DataFrame()
 

@@ -18,6 +18,7 @@ STUDY is a study's folder, or a results folder that holds one study. NAME is one
     shape_bias       shape bias by category and arm, of studies that were measured (experiments/measure.py)
     reliance         accuracy kept under each change of the test images, likewise
     attention        how much of the Grad-CAM maps lies on objects, likewise
+    composites       where they look when they err, on objects put on other classes' images, likewise
     stimuli          where the arms look on cue-conflict stimuli, likewise; as wide as there are arms
     reproduction     test accuracy of the documented study and of each seed, of a study of the documented network alone
     documented_classes  F1 of each class in the documented study and here, likewise
@@ -55,7 +56,7 @@ class Arguments:
     """A study's folder, or a results folder that holds one study."""
     name: tyro.conf.Positional[str]
     """The figure: forest, steps, looks, two_factor, main_effects, half_normal, cost, learning_curves, losses, reliability,
-    per_class, shape_bias, reliance, attention, stimuli, reproduction, documented_classes or confusion."""
+    per_class, shape_bias, reliance, attention, composites, stimuli, reproduction, documented_classes or confusion."""
     width: float = figures.COLUMN
     """In inches; the height follows from the number of arms."""
     out: Path | None = None

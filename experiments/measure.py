@@ -5,7 +5,8 @@
     python experiments/measure.py results/studies/depth-quick --list
 
 run_ablation.py does so at its end; this is for studies of before, for other stimuli, and to see the tables. What is found is
-kept with the results: a cell that was measured costs nothing again. At 64 pixels a cell takes 10 to 15 s on one core; where
+kept with the results: a cell that was measured costs nothing again. Networks are asked with their trained and, but for
+reliance, with their random weights. At 64 pixels a cell takes 10 to 15 s on one core; where
 more than a minute is left, cells are measured side by side on all cores or GPUs, or on a Ray cluster. Exit code 0: all
 finished cells are measured; 1: some are not, which are named; 2: bad input; 130: interrupted.
 """
@@ -29,7 +30,6 @@ from ablations.resources import Machine
 from ablations.store import Store
 from analysis import measured
 from analysis.outcomes import Outcomes
-from analysis.reliance import IMAGES
 from analysis.stimuli import read_stimuli
 from cnnkit.data import load
 from cnnkit.errors import UserError
@@ -62,8 +62,8 @@ class Arguments:
     """The data that the study was trained on, as for run_ablation.py."""
     stimuli: Path | None = None
     """A folder of cue-conflict stimuli in the public layout; by default the packaged ones."""
-    images: int = IMAGES
-    """Test images for reliance, of each class its share."""
+    images: int | None = None
+    """Test images for reliance, of each class its share; by default 2,000."""
     device: str = "auto"
     """cpu or cuda; auto takes GPUs where there are some."""
     address: str | None = None
@@ -91,7 +91,8 @@ def main(arguments: Sequence[str]) -> int:
         out.print(f"stimuli: {stimuli.remark}", markup=False, soft_wrap=True)
     from analysis.measures import Images, ready_as_far_as_possible
 
-    measures, left_out = ready_as_far_as_possible(names, stimuli, Images.of(data, args.images))
+    images = Images.of(data.subset(train=study.split.train), args.images)
+    measures, left_out = ready_as_far_as_possible(names, stimuli, images)
     if not measures:
         raise UserError("; ".join(left_out))
     for sentence in left_out:
@@ -133,14 +134,18 @@ def report(measure: "Asked", store: Store, study: Study, out: "Console") -> None
     from analysis.measures import ShapeBias
 
     name, baseline, classes = plain_name(measure.name), study.baseline.name, study.data.classes
-    found = measured.read(store, study, measure.name).found
-    if not found[baseline]:
+    found = measured.read(store, study, measure.name)
+    if not found.found[baseline]:
         out.print(f"\n{name}: no finished cell of the baseline is measured", markup=False)
         return
-    tables = {name: measure.table(found, classes, baseline=baseline)}
-    if isinstance(measure, ShapeBias):
-        others = measure.other_tables(found, classes, baseline=baseline)
-        tables |= {f"{name}, {way}": table for way, table in others.items()}
+    try:
+        tables = {name: measure.table(found, classes, baseline=baseline)}
+        if isinstance(measure, ShapeBias):
+            others = measure.other_tables(found, classes, baseline=baseline)
+            tables |= {f"{name}, {way}": table for way, table in others.items()}
+    except ValueError as error:  # stimuli of somebody's own that are too few for an interval
+        out.print(f"\n{name}: {error}", markup=False, soft_wrap=True)
+        return
     for title, table in tables.items():
         table = table.drop(columns=["is_baseline", "p_value"], errors="ignore")
         text = table.to_string(index=False, na_rep="", float_format="{:.3f}".format)

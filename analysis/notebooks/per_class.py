@@ -6,30 +6,17 @@
 #
 # By default this reads a small real study that lies among the tests: batch normalisation and dropout, 500 training images,
 # three seeds, 50 test images a class. That is enough to show the method, and too little for most claims. For a study of your
-# own, set the environment variable `ABLATIONS_STUDY` to its folder (`results/studies/depth-quick`, say), or `STUDY` below.
+# own, set the environment variable `ABLATIONS_STUDY` to its folder (`results/studies/depth-quick`, say).
 
 # %%
 # %matplotlib inline
-import os
-from pathlib import Path
-
-import matplotlib.pyplot as plt
-
-import analysis
-from analysis import figures, tables
+from analysis import tables
 from analysis.effects import remarks
-from analysis.outcomes import Outcomes
+from analysis.notebook import opened
 from analysis.study_figures import FIGURES
-from analysis.study_tables import StudyTables
 
-CLONE = Path(analysis.__file__).parents[1]
 MARGIN = 0.01  # differences within one percentage point count as equivalent
-STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/results/studies/batch_norm_dropout-smoke"))
-
-plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 110})
-
-# %%
-study = StudyTables(Outcomes.from_store(STUDY), margin=MARGIN)
+study = opened("results/studies/batch_norm_dropout-smoke", margin=MARGIN)
 about = study.outcomes.study
 print(about.question, about.data_text, *remarks(study.effects), *study.outcomes.remarks, sep="\n")
 

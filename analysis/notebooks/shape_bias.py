@@ -8,36 +8,31 @@
 
 # %%
 # %matplotlib inline
-import os
-from pathlib import Path
-
-import matplotlib.pyplot as plt
-
-import analysis
-from analysis import figures, measure_tables
-from analysis.outcomes import Outcomes
+from analysis import measure_tables
+from analysis.notebook import opened
 from analysis.study_figures import FIGURES
-from analysis.study_tables import StudyTables
 
-CLONE = Path(analysis.__file__).parents[1]
-STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/measured/studies/depth-measured"))
-
-plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 80})
-
-# %%
-study = StudyTables(Outcomes.from_store(STUDY))
+study = opened("measured/studies/depth-measured", dots=80)
 print(study.outcomes.study.data_text, *study.measures.missing("shape_bias"), sep="\n")
 
 # %% [markdown]
 # A bias says little of a network that cannot name the stimuli whose cues agree: look at that column first. Stimuli reach the
 # networks as small as the training images, and answers are among seven categories, so values compare arms with each other and
-# not with networks trained on ImageNet. Two arms whose intervals overlap may still differ: the difference is paired.
+# not with networks trained on ImageNet. A bias says little, too, that networks with random weights or a classifier of colours
+# have as well: they stand beside it. Two arms whose intervals overlap may still differ: the difference is paired.
 
 # %%
 measure_tables.shape_bias(study.measures.shape_bias)
 
 # %%
 ax = FIGURES["shape_bias"].draw(study)
+
+# %% [markdown]
+# The same answers, asked otherwise: among all ten classes, and of stimuli that were not made as small as the training images. How
+# stimuli reach a network decides much of its bias, so these say how far a difference between arms depends on that.
+
+# %%
+measure_tables.shape_bias_otherwise(study.measures.shape_bias_otherwise)
 
 # %% [markdown]
 # ## What the networks rely on

@@ -7,30 +7,18 @@
 
 # %%
 # %matplotlib inline
-import os
-from pathlib import Path
-
-import matplotlib.pyplot as plt
-
-import analysis
-from analysis import figures, measure_tables
-from analysis.outcomes import Outcomes
+from analysis import measure_tables
+from analysis.notebook import opened
 from analysis.study_figures import FIGURES
-from analysis.study_tables import StudyTables
 
-CLONE = Path(analysis.__file__).parents[1]
-STUDY = Path(os.environ.get("ABLATIONS_STUDY", CLONE / "tests/data/measured/studies/depth-measured"))
-
-plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 80})
-
-# %%
-study = StudyTables(Outcomes.from_store(STUDY))
+study = opened("measured/studies/depth-measured", dots=80)
 print(study.outcomes.study.data_text, *study.measures.missing("attention"), sep="\n")
 
 # %% [markdown]
 # Lift is how much more of a map lies on the object than a map would that points nowhere; specificity, than lies on other
-# images' objects. Read them beside a blob in the middle and a map of edges, which know nothing of objects and score, too. Arms
-# with maps of different resolution are compared at the coarsest.
+# images' objects. Read them against the same networks with random weights, not against 0: these, a blob in the middle and a
+# map of edges know nothing of objects and score, too. Arms are compared by what training added, and where their maps differ
+# in resolution at the coarsest.
 
 # %%
 measure_tables.attention(study.measures.attention)

@@ -223,6 +223,58 @@ def test_who_answers_with_the_background_because_it_looks_there_is_found(made):
     assert table["lift_other"].isna().all()
 
 
+def test_what_training_added_is_the_paired_difference_to_the_same_networks_random_weights(stimuli, outlines, untrained):
+    """Two arms whose random weights differ by as much as their trained networks do learnt the same."""
+    inside = {seed: one + 2 * outlines * one.mean() for seed, one in untrained.items()}
+    more = {seed: one + 4 * outlines * one.mean() for seed, one in untrained.items()}
+    trained, random = {"baseline": inside, "arm": more}, {"baseline": untrained, "arm": inside}
+    table = attention_table(trained, stimuli, baseline="baseline", random=random).set_index(["arm", "measure"])
+    lift = table.xs("lift", level="measure")
+    assert (table["compared"] == "added").all()
+    assert lift["added"].to_numpy() == pytest.approx((lift["value"] - lift["random"]).to_numpy())
+    assert (lift["added_low"] > 0).all(), "the pairs have their seed and their stimuli in common"
+    difference = lift.loc["arm", "added"] - lift.loc["baseline", "added"]
+    assert lift.loc["arm", "delta"] == pytest.approx(difference)
+    raw = attention_table(trained, stimuli, baseline="baseline", random={"baseline": untrained})
+    assert (raw["compared"] == "value").all(), "not all arms can be compared by what training added"
+    raw = raw.set_index(["arm", "measure"]).xs("lift", level="measure")
+    assert raw.loc["arm", "delta"] == pytest.approx(raw.loc["arm", "value"] - raw.loc["baseline", "value"])
+    assert raw.loc["arm", ["random", "added"]].isna().all()
+
+
+def test_what_training_added_is_known_at_an_arms_own_resolution_whatever_the_coarsest(stimuli, outlines, untrained):
+    """Beside an arm of 2x2 positions, at which the middle of an image is nowhere."""
+    inside = {seed: one + 4 * outlines * one.mean() for seed, one in untrained.items()}
+    coarse = {seed: one.reshape(len(one), 2, SIZE // 2, 2, SIZE // 2).mean(axis=(2, 4)) for seed, one in inside.items()}
+    alone = attention_table({"fine": inside}, stimuli, baseline="fine", random={"fine": untrained})
+    beside = attention_table(
+        {"fine": inside, "coarse": coarse},
+        stimuli,
+        baseline="fine",
+        random={"fine": untrained, "coarse": coarse},
+    )
+    columns = ["own_added", "own_added_low", "own_added_high"]
+    own = beside[beside["arm"] == "fine"][columns].to_numpy()
+    assert own == pytest.approx(alone[columns].to_numpy())
+    assert own == pytest.approx(alone[["added", "added_low", "added_high"]].to_numpy())
+    lift = beside.set_index(["arm", "measure"]).loc[("fine", "lift")]
+    assert lift["added"] < lift["own_added"] / 2, "the coarsest blurs it"
+    assert beside.set_index(["arm", "measure"]).loc[("coarse", "lift"), "own_added"] == pytest.approx(0)
+
+
+def test_random_weights_on_composites_stand_beside_the_trained_ones(made):
+    rng = np.random.default_rng(0)
+    objects = np.stack([made.masks[name] for name in made.table["object"]]).astype(np.float32)
+    answers = list(made.table["object_class"])
+    trained = {"arm": {0: Seen(answers, rng.random(len(made)), objects)}}
+    random = {"arm": {0: Seen(answers, rng.random(len(made)), np.ones_like(objects))}}
+    table = composite_table(trained, made, baseline="arm", random=random)
+    assert table.loc[0, "lift"] > 0.3
+    assert table.loc[0, "random"] == pytest.approx(0, abs=1e-6)
+    assert table.loc[0, "centre"] > 0.05
+    assert np.isnan(composite_table(trained, made, baseline="arm").loc[0, "random"])
+
+
 def test_masks_on_a_grid_keep_their_area(stimuli):
     masks = np.stack(list(stimuli.masks.values()))
     for size in (2, 7, 14, 28):

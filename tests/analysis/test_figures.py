@@ -30,7 +30,7 @@ from analysis.figures import (
     two_factor,
 )
 from analysis.fit_figures import losses, reliability
-from analysis.measure_figures import attention, reliance, shape_bias
+from analysis.measure_figures import attention, composites, reliance, shape_bias
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.per_class import recalls
 from analysis.reliance import CHANGES
@@ -593,12 +593,17 @@ def measured(name: str, arms: list[str], ax: Axes | None = None) -> Axes:
     match name:
         case "shape_bias":
             by_category = rows(("airplane", "bird", "boat", "car", "cat", "dog", "truck"), "shape")
-            return shape_bias(by_category, rows(("all",), "shape"), published=published(), ax=ax)
+            biases = rows(("all",), "shape").assign(random=0.5, colours=0.4, constant=0.5)
+            return shape_bias(by_category, biases, published=published(), ax=ax)
         case "reliance":
             return reliance(rows(tuple(change.name for change in CHANGES), "change").assign(images=2000), ax=ax)
-        case _:
-            table = rows(("lift", "specificity"), "measure").assign(centre=0.16, edges=0.2, resolution=4)
+        case "attention":
+            table = rows(("lift", "specificity"), "measure").assign(centre=0.16, edges=0.2, resolution=4, random=0.05)
             return attention(table, ax=ax)
+        case _:
+            table = rows(("all",), "which").assign(lift=0.1, centre=0.15, random=0.05, resolution=4)
+            lifts = {"lift_right": 0.2, "lift_background": 0.02, "lift_other": 0.1}
+            return composites(table.assign(**lifts), ax=ax)
 
 
 # -- half-normal plots
@@ -646,14 +651,19 @@ def test_shape_bias_has_a_marker_for_each_category_and_arm_and_the_baseline_is_a
         ],
         columns=["arm", "seed", "shape", "value"],
     )
-    biases = pd.DataFrame([{"arm": "a", "is_baseline": True, "value": 0.45, "low": 0.3, "high": 0.6}])
-    ax = shape_bias(by_category, biases, nulls={"colours only": 0.4})
+    own = {"arm": "a", "is_baseline": True, "value": 0.45, "low": 0.3, "high": 0.6}
+    biases = pd.DataFrame([{**own, "random": math.nan, "colours": 0.4, "constant": 0.5}])
+    ax = shape_bias(by_category, biases)
     (marks,) = (found for found in ax.collections if found.get_label() == "a")
     assert marks.get_offsets()[:, 0].tolist() == pytest.approx([0.3, 0.6, 0.45])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog", "all"]
     lines = {line.get_label(): line.get_xdata()[0] for line in ax.lines}
     assert lines["always the same answer"] == 0.5
-    assert lines["colours only"] == 0.4
+    assert lines["colours alone"] == 0.4
+    beside = shape_bias(by_category, biases.assign(random=0.48))
+    assert [label.get_text() for label in beside.get_yticklabels()][-1] == "random\nweights"
+    hollow = [found for found in beside.collections if found.get_facecolor().tolist() == [[1, 1, 1, 1]]]
+    assert [found.get_offsets()[0, 0] for found in hollow] == [0.48]
     assert "people" not in {found.get_label() for found in ax.collections}, "context is shown where it is given"
 
 
@@ -683,6 +693,32 @@ def test_attention_stands_beside_the_middle_and_the_edges():
     lines = {line.get_label(): line.get_xdata()[0] for line in ax.lines}
     assert lines["a blob in the middle"] == pytest.approx(16)
     assert lines["edges"] == pytest.approx(20)
+
+
+def test_attention_of_each_arm_stands_beside_that_of_its_random_weights():
+    ax = measured("attention", ["a", "b"])
+    hollow = [found for found in ax.collections if found.get_label() == "random weights"]
+    assert [found.get_offsets()[0].tolist() for found in hollow] == [pytest.approx([5, row]) for row in (0, 1)]
+
+
+def test_on_composites_each_kind_of_answer_has_a_mark_and_random_weights_one():
+    ax = measured("composites", ["a", "b"])
+    marks = {found.get_label(): found.get_offsets()[:, 0].tolist() for found in ax.collections}
+    assert marks["the object"] == pytest.approx([20, 20])
+    assert marks["the background"] == pytest.approx([2, 2])
+    assert marks["random weights"] == pytest.approx([5, 5])
+
+
+def test_of_many_arms_the_figure_of_costs_names_the_baseline_and_the_frontier():
+    dice = np.random.default_rng(0)
+    ax = cost_figure(list(zip(range(20, 48), dice.uniform(0.5, 0.6, 28).tolist(), strict=True)))
+    ax.figure.draw_without_rendering()
+    names = {text.get_text() for text in ax.texts if text.get_text().startswith("arm")}
+    (line,) = labelled(ax, "frontier")
+    assert "arm 0 (baseline)" in names
+    assert len(names) == len(line.get_xydata()) < 28  # the baseline is the cheapest, so it is on the frontier
+    assert any("of 28 arms" in text.get_text().replace("\n", " ") for text in ax.texts)
+    assert len([found for found in ax.collections if str(found.get_label()).startswith("arm")]) == 28
 
 
 # -- all figures
@@ -724,7 +760,7 @@ def drawn(name: str, arms: list[str], *, seeds: int = 3, ax: Axes | None = None)
             epochs = curves_of(accuracies)
             falling = 1 - epochs["validation_accuracy"]
             return losses(epochs.assign(train_loss=falling, validation_loss=falling + 0.1), ax=ax)
-        case "shape_bias" | "reliance" | "attention":
+        case "shape_bias" | "reliance" | "attention" | "composites":
             return measured(name, arms, ax)
         case "half_normal":
             return half_normal(*screened(arms, dice), ax=ax)
@@ -767,6 +803,7 @@ NAMES = (
     "shape_bias",
     "reliance",
     "attention",
+    "composites",
 )
 
 
@@ -794,10 +831,7 @@ def test_at_a_columns_width_nothing_is_cut_off_and_all_text_is_legible(name, arm
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *("forest", "steps", "looks", "two_factor", "curves", "losses", "reliability", "classes"),
-        *("reliance", "attention"),
-    ],
+    [name for name in NAMES if name not in ("cost", "shape_bias", "main_effects", "half_normal")],
 )
 @pytest.mark.parametrize("arms", [["with", "without"], TWELVE, REGULARISED], ids=len)
 def test_names_do_not_cover_each_other(name, arms):
@@ -867,6 +901,7 @@ def test_an_axes_in_a_subfigure_will_do():
         (lambda: shape_bias(pd.DataFrame(), pd.DataFrame()), "no cell of the baseline"),
         (lambda: reliance(pd.DataFrame()), "no cell of the baseline"),
         (lambda: attention(pd.DataFrame()), "no cell of the baseline"),
+        (lambda: composites(pd.DataFrame()), "no cell of the baseline"),
         (lambda: reliability(pd.DataFrame()), "no arm"),
         (lambda: per_class(pd.DataFrame()), "no arm"),
         (lambda: per_class(recalls_of({"base": {0: [0.5]}})), "no arm but the baseline"),

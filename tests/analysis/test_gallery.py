@@ -1,12 +1,15 @@
 """Galleries of networks that were not trained, whose answers and maps are what they are."""
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ablations.measuring import TrainedNetwork
-from analysis.gallery import SHOWN, Cell, Subject, files_in, of_test_images, overlaps, pages, photos, summary
+from analysis.gallery import SHOWN, Cell, Subject, files_in, of_test_images, overlaps, pages, photos, summary, write
 from analysis.gradcam import grad_cam
 from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
 from analysis.thumbnails import TestImages
@@ -86,6 +89,52 @@ def test_sheets_share_the_images_in_order_and_are_made_one_by_one(cells, subject
     (whole,) = (page.table for page in pages(subjects, cells, CLASSES))
     parts = np.concatenate([page.table.query("arm == 'deep'")["image"] for page in (first, *rest)])
     assert parts.tolist() == whole.query("arm == 'deep'")["image"].tolist()
+
+
+def test_memory_does_not_grow_with_the_number_of_sheets(cells, sample, tmp_path):
+    """Peak of what is allocated while 2 sheets are written, and 8; numpy's arrays and matplotlib's canvases are counted."""
+
+    def peak(sheets: int) -> int:
+        places = range(3 * sheets)
+        images = TestImages(sample.test.images, sample.test.labels)
+        subjects = of_test_images(outcomes_of(sample.test.labels), images, places)
+        gc.collect()
+        tracemalloc.start()
+        _, written = write(
+            pages(subjects, cells, CLASSES, rows=3), tmp_path / f"{sheets}", title="t", caption="c", dots=60
+        )
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert written == sheets
+        return found
+
+    peak(1)  # what is made once: fonts, for example
+    assert peak(8) < 1.1 * peak(2)
+
+
+def test_grey_images_have_galleries_too(sample, tmp_path):
+    spec = ConvNetSpec(image_size=32, in_channels=1, widths=(4, 8), hidden_width=0)
+
+    class Grey(TrainedNetwork):
+        """Without the normalisation, which is the data's."""
+
+        def inputs(self, images):
+            return torch.tensor(images).float() / 255
+
+        def logits(self, images):
+            with torch.no_grad():
+                return self.model(self.inputs(images)).numpy()
+
+    network = Grey(build(spec, seed=0).eval(), 32, "fp32", torch.contiguous_format, torch.device("cpu"))
+    grey = sample.test.images[:3].mean(axis=1, keepdims=True).astype(np.uint8)
+    subjects = of_test_images(outcomes_of(sample.test.labels[:3]), TestImages(grey, sample.test.labels[:3]), range(3))
+    table, sheets = write(
+        pages(subjects, [Cell("base", 0, True, network)], CLASSES), tmp_path / "out", title="t", caption="c", dots=60
+    )
+    assert sheets == 1
+    assert (table["map"] == "16x16").all()
+    with Image.open(tmp_path / "out" / "sheet-001.png") as drawn:
+        assert drawn.width > 100
 
 
 def test_numbers_compare_maps_at_the_coarsest(cells, subjects):

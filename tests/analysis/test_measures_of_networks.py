@@ -34,9 +34,7 @@ def other_networks(baseline: Arm) -> list[Arm]:
     return [
         baseline,
         strided.variant("strided at 32", {"network": "strided"}, image_size=32),
-        baseline.replaced(
-            "timm", {"network": "timm"}, "timm:create_model", {"model_name": "test_resnet", "num_classes": 10}
-        ),
+        baseline.replaced("timm", {"network": "timm"}, "timm:test_resnet"),
         baseline.replaced("no maps", {"network": "no maps"}, "flat_network:Flat"),
     ]
 
@@ -120,17 +118,20 @@ def test_data_with_other_classes_are_measured_as_far_as_that_goes_and_the_rest_i
     measures, left_out = all_measures(sample)
     assert [measure.name.split("-")[0] for measure in measures] == ["reliance"]
     assert len(left_out) == 1
-    assert left_out[0].startswith("shape_bias, attention, composites not measured: shape bias needs classes that the")
+    assert left_out[0].startswith("shape_bias, attention, composites not measured: this needs classes that the")
 
 
 def test_what_measures_look_at_travels_with_them_so_that_no_worker_makes_it_again(sample):
     import pickle
 
-    images = Images(sample.test.images[:20], sample.test.labels[:20], sample.description.classes, sample.fingerprint)
-    for measure in ready(["shape_bias", "reliance", "attention"], read_stimuli(), images):
-        arrived = pickle.loads(pickle.dumps(measure))
-        assert {"_small", "_changed"} & arrived.__dict__.keys()
-        assert arrived.name == measure.name
+    test = sample.test.subset(100, "images")
+    images = Images(test.images, test.labels, sample.description.classes, sample.fingerprint, training=sample.train)
+    for measure in ready(list(MEASURES), read_stimuli(), images):
+        sent = pickle.dumps(measure)
+        arrived = pickle.loads(sent)
+        assert {"_small", "_changed", "_scenes"} & arrived.__dict__.keys()
+        assert arrived.name == measure.name, "its answers are kept under the name that was asked for"
+        assert len(sent) < 1.2 * read_stimuli().images.nbytes, "training images stay here"
 
 
 def test_a_network_whose_code_is_gone_or_has_changed_is_one_sentence(prepared, study):

@@ -2,10 +2,13 @@
 
 import importlib.util
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from ablations.store import Store
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "analysis" / "notebooks").glob("*.py"))
@@ -61,3 +64,20 @@ def test_another_study_is_given_by_the_environment(script, monkeypatch):
     monkeypatch.setenv("ABLATIONS_STUDY", str(stored))
     notebook = script.executed(ROOT / "analysis" / "notebooks" / "depth_study.py")
     assert "no batch norm" in " ".join(tables(notebook)[0])
+
+
+@pytest.mark.parametrize("name", ["shape_bias", "where_it_looks"])
+def test_notebooks_of_measures_show_a_study_that_lost_a_seed_and_one_cells_measures(
+    script, name, monkeypatch, tmp_path
+):
+    """Its weights are not kept either: what measures left is enough."""
+    root = shutil.copytree(ROOT / "tests" / "data" / "measured", tmp_path / "results")
+    store = Store(root)
+    study = store.study("depth-measured")
+    keys = {(cell.arm, cell.seed): cell.key for cell in study.cells}
+    shutil.rmtree(store.cell_folder(keys["5 blocks", 0]))
+    shutil.rmtree(root / "measures" / keys["5 blocks", 1])
+    monkeypatch.setenv("ABLATIONS_STUDY", str(root / "studies" / "depth-measured"))
+    notebook = script.executed(ROOT / "analysis" / "notebooks" / f"{name}.py")
+    assert "5 blocks, seed 1" in "".join(printed(notebook))
+    assert "4 blocks" in " ".join(tables(notebook)[0])

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
     BROWSER is None or DRIVER is None, reason="needs a browser: apt-get install chromium chromium-driver"
 )
 STORED = Path(__file__).parents[1] / "data" / "results"
+MEASURED = Path(__file__).parents[1] / "data" / "measured"
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
@@ -32,6 +33,13 @@ def path(sample, tmp_path_factory) -> Path:
     test = sample.subset(test=500).test
     study = StudyTables(Outcomes.from_store(STORED, "depth-smoke"))
     return report.write(study, tmp_path_factory.mktemp("study") / "report", images=TestImages(test.images, test.labels))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Path:
+    """The page of a study that was measured."""
+    study = StudyTables(Outcomes.from_store(MEASURED))
+    return report.write(study, tmp_path_factory.mktemp("measured") / "report")
 
 
 def opened(path: Path, **experimental):
@@ -59,6 +67,14 @@ def page(driver, path):
     resize(driver, 1280)
     driver.get("about:blank")
     driver.get(path.as_uri())
+    return driver
+
+
+@pytest.fixture
+def measured_page(driver, measured):
+    resize(driver, 1280)
+    driver.get("about:blank")
+    driver.get(measured.as_uri())
     return driver
 
 
@@ -166,6 +182,66 @@ def test_without_its_script_everything_can_be_read(path):
         driver.quit()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_do_not_break_inside_words(page, width):
+    resize(page, width)
+    page.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert page.execute_script(BROKEN) == []
+
+
+def test_the_baseline_is_marked_in_cards(page):
+    for card in page.find_elements(By.CSS_SELECTOR, ".card"):
+        names = [name.get_attribute("textContent") for name in card.find_elements(By.CSS_SELECTOR, "li span")]
+        assert [name for name in names if "(baseline)" in name] == ["4 blocks (baseline)"]
+
+
+def test_where_arms_look_is_browsed_by_shape_arm_and_what_is_named(measured_page):
+    gallery = measured_page.find_element(By.CSS_SELECTOR, "#attention ~ .gallery")
+    everything = shown(gallery)
+    assert len(everything) == 21
+    chosen = {name: Select(gallery.find_element(By.NAME, name)) for name in ("shape", "texture", "arm", "answer")}
+    chosen["shape"].select_by_visible_text("cat")
+    cats = shown(gallery)
+    assert {card.find_element(By.TAG_NAME, "b").text.split(" made of ")[0] for card in cats} == {"cat"}
+    chosen["shape"].select_by_visible_text("all")
+    chosen["arm"].select_by_visible_text("5 blocks")
+    chosen["answer"].select_by_visible_text("names the shape")
+    right = shown(gallery)
+    assert 0 < len(right) < len(everything)
+    for card in right:
+        lines = [line.text for line in card.find_elements(By.CSS_SELECTOR, "li.right")]
+        assert any(line.startswith("5 blocks") for line in lines)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("value", ["light", "dark"])
+def test_what_measures_found_can_be_read_on_a_telephone_and_in_the_dark(measured_page, width, value):
+    resize(measured_page, width)
+    scheme(measured_page, value)
+    worst = measured_page.execute_script(CONTRAST)
+    scheme(measured_page, "light")
+    assert worst["ratio"] >= 4.5, worst
+    assert measured_page.execute_script("return document.documentElement.scrollWidth") <= width
+    measured_page.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert measured_page.execute_script(BROKEN) == []
+    for name in ("shape_bias", "attention"):
+        for each in measured_page.find_elements(By.CSS_SELECTOR, f"#{name} td:nth-child(2)"):
+            assert measured_page.execute_script("return arguments[0].getBoundingClientRect().right", each) <= width
+
+
+BROKEN = """
+const broken = [];
+for (const each of document.querySelectorAll("tbody th, .verdict .arm, .card b, .card span")) {
+  const text = each.firstChild;
+  for (const word of text.data.matchAll(/\\S+/g)) {
+    const range = document.createRange();
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) broken.push(word[0]);
+  }
+}
+return broken;
+"""
 CONTRAST = """
 const channels = (text) => text.match(/[\\d.]+/g).map(Number);
 const light = (rgb) => {

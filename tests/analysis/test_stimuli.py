@@ -126,9 +126,7 @@ def test_a_folder_without_stimuli_is_refused_in_one_sentence(tmp_path, folder):
 
 
 def test_classes_that_the_stimuli_do_not_have_are_refused_in_one_sentence(packaged):
-    with pytest.raises(
-        UserError, match=r"shape bias needs classes that the stimuli have .* the data's are 0, 1, 2, \.\.\."
-    ):
+    with pytest.raises(UserError, match=r"this needs classes that the stimuli have .* the data's are 0, 1, 2, \.\.\."):
         packaged.of_classes([str(digit) for digit in range(10)])
 
 

@@ -17,6 +17,8 @@ from analysis import report
 from analysis.figures import STYLE
 from analysis.measures import Images, ready
 from analysis.outcomes import Outcomes
+from analysis.page_parts import Picture
+from analysis.sections import Source, attention
 from analysis.stimuli import read_stimuli
 from analysis.stimuli_looks import rows_and_columns
 from analysis.study_figures import FIGURES
@@ -27,7 +29,7 @@ STORED = Path(__file__).parents[1] / "data" / "results"
 SMALL = PROTOCOLS["smoke"].vary(
     spec=PROTOCOLS["smoke"].spec.vary(image_size=32, widths=(4, 8), hidden_width=0), recipe=Recipe(epochs=1)
 )
-MEASURED = ("shape_bias", "reliance", "attention")
+MEASURED = ("shape_bias", "reliance", "attention", "composites")
 
 
 def grid(baseline: Arm) -> list[Arm]:
@@ -48,7 +50,8 @@ def trained(tmp_path_factory, sample) -> Plan:
         job = Job(cell=planned.cell, arm=planned.arm.name, protocol="smoke", keep_weights=kept)
         store.write(result_of(job, plan.data))
     images = sample.test.subset(200, "images")
-    asked = Images(images.images, images.labels, plan.study.data.classes, data.fingerprint)
+    train = plan.data.train
+    asked = Images(images.images, images.labels, plan.study.data.classes, data.fingerprint, training=train)
     measure_study(store, plan.study, ready(list(MEASURED), read_stimuli(), asked))
     return plan
 
@@ -94,10 +97,15 @@ def test_the_page_of_a_measured_study_has_its_tables_figures_and_gallery_and_say
     for name in MEASURED:
         assert (folder / f"{name}.csv").is_file()
         assert (folder / f"{name}.svg").is_file()
-    assert (folder / "stimuli.svg").is_file()
-    for title in ("Shape bias", "Reliance", "Attention"):
+    assert text.count('<li class="card looks"') == 7 * 3
+    for title in ("Shape bias", "Reliance", "Attention", "Errors and attention"):
         assert f'">{title}</h2>' in text
-    assert text.count("nobody asked (experiments/measure.py): 3 blocks, seed 2.") == 3
+    assert text.count("nobody asked (experiments/measure.py): 3 blocks, seed 2.") == 4
+    for table in ("shape_bias_otherwise", "shape_bias_by_category", "reliance_by_class"):
+        assert (folder / f"{table}.csv").is_file()
+        assert f'id="{table}"' in text
+    assert "of 6 finished cells: attention 5, composites 5, reliance 5, shape bias 5" in text
+    assert "All arms name fewer than half of the stimuli whose cues agree" in text, "they were hardly trained"
     assert len(text) < 5e6
 
 
@@ -106,6 +114,41 @@ def test_the_baselines_attention_is_that_of_its_own_maps_though_another_arms_are
     alone = study.measures.baseline_attention.query("measure == 'lift'").iloc[0]
     assert study.measures.baseline_attention["is_baseline"].all()
     assert among["resolution"] < among["own_resolution"] == alone["resolution"] == alone["own_resolution"]
+
+
+def test_nulls_stand_beside_every_arms_number(study):
+    measures = study.measures
+    biases = measures.shape_bias
+    assert biases[["random", "colours", "constant"]].notna().all(axis=None)
+    assert (biases["constant"] == 0.5).all()
+    assert biases["colours"].nunique() == 1
+    assert measures.attention[["random", "added", "own_added", "centre", "edges"]].notna().all(axis=None)
+    assert (measures.attention["compared"] == "added").all()
+    assert measures.composites[["random", "centre"]].notna().all(axis=None)
+
+
+def test_shape_bias_is_asked_in_three_ways_and_a_wider_choice_leaves_more_answers_to_neither_cue(study):
+    primary, otherwise = study.measures.shape_bias.set_index("arm"), study.measures.shape_bias_otherwise
+    assert otherwise["way"].unique().tolist() == [
+        "choosing among all 10 classes",
+        "stimuli not made as small as the data's images (32 pixels)",
+    ]
+    wider = otherwise[otherwise["way"].str.startswith("choosing")].set_index("arm")
+    assert (wider["neither"] >= primary["neither"]).all()
+
+
+def test_the_gallery_shows_each_arm_and_can_be_searched_by_shape_arm_and_what_is_named(study):
+    source = Source(study, "no images", lambda name: Picture(name, "", "", ""))
+    (section,) = attention(source)
+    assert len(section.cards) == 7 * 3
+    baseline = study.outcomes.baseline.name
+    for card in section.cards:
+        assert [answer.arm for answer in card.answers] == ["baseline", "3 blocks"]
+        assert [answer.is_baseline for answer in card.answers] == [answer.arm == baseline for answer in card.answers]
+        for answer, mark in zip(card.answers, card.marks, strict=True):
+            assert answer.image.startswith("data:image/jpeg;base64,")
+            assert answer.right == (mark["answer"] == "names the shape")
+            assert card.title == f"{mark['shape']} made of {mark['texture']}"
 
 
 def test_stimuli_are_shown_one_a_shape_with_what_the_network_answered_and_where_it_looked(study, trained):

@@ -38,7 +38,7 @@ def script():
         yield module
 
 
-MEASURED = ("shape_bias", "reliance", "attention", "stimuli")
+MEASURED = ("shape_bias", "reliance", "attention", "composites", "stimuli")
 REPRODUCED = ("reproduction", "documented_classes", "confusion")
 OF_DESIGNS = ("looks", "two_factor", "main_effects", "half_normal")
 NAMES = ("forest", "steps", *OF_DESIGNS, "cost", "learning_curves", "losses", "reliability", "per_class")

@@ -121,6 +121,30 @@ def test_pictures_of_ones_own_need_no_data_set(script, trained, tmp_path, capsys
     assert shown(out)["image"].tolist() == ["mine.jpg"] * 2
 
 
+def test_of_a_folder_of_all_sorts_the_pictures_are_shown_and_the_rest_is_named(script, trained, tmp_path, capsys):
+    folder = tmp_path / "all sorts"
+    folder.mkdir()
+    ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(folder / "deep.png")
+    Image.fromarray(np.dstack([ramp] * 4)).save(folder / "glass.png")
+    Image.fromarray(ramp).convert("CMYK").save(folder / "print.jpg")
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    (folder / "clip.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom")
+    (folder / "photo.heic").write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic")
+    (folder / "notes.txt").write_text("hello")
+    out = tmp_path / "out"
+    assert script.main([str(trained.store.root), "--folder", str(folder), "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    for name in ("clip.mp4", "photo.heic", "notes.txt"):
+        assert f"left out: {name} is not a readable picture" in said
+    assert sorted(set(shown(out)["image"])) == ["deep.png", "dot.png", "glass.png", "print.jpg"]
+    for name in ("deep.png", "glass.png", "print.jpg", "dot.png"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match="none of the files is a readable picture"):
+        script.main([str(trained.store.root), "--folder", str(folder), "--out", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,7 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from ablations.arm import Arm
@@ -16,6 +18,7 @@ from ablations.plan import Plan, make_plan
 from ablations.protocols import PROTOCOLS
 from ablations.store import Store
 from ablations.trial import result_of
+from analysis.stimuli import read_stimuli
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 
@@ -90,6 +93,24 @@ def test_an_unknown_measure_or_other_data_is_one_sentence(script, trained, tmp_p
         script.main([root, "--data", "sample", "--only", "shape"])
     with pytest.raises(UserError, match="no folder of stimuli"):
         script.main([root, "--data", "sample", "--stimuli", str(tmp_path / "nowhere")])
+
+
+def test_a_few_stimuli_of_ones_own_are_measured_and_have_no_table_in_one_sentence(script, trained, tmp_path, capsys):
+    stimuli = read_stimuli()
+    for place in np.flatnonzero(stimuli.conflict)[:4]:
+        folder = tmp_path / "mine" / stimuli.table["shape"][place]
+        folder.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(np.ascontiguousarray(np.moveaxis(stimuli.images[place], 0, -1)))
+        image.save(folder / f"{stimuli.table['name'][place]}.png")
+    (tmp_path / "mine" / "kitten.png").write_bytes(b"no picture")
+    arguments = [str(trained.store.root), "--data", "sample", "--stimuli", str(tmp_path / "mine")]
+    assert script.main([*arguments, "--only", "shape_bias", "attention"]) == 1
+    said = capsys.readouterr().out
+    assert "stimuli: 1 left out: not named like cat7-truck2.png (kitten.png); 1 left out: no silhouette" in said
+    assert "attention not measured: the stimuli have no silhouettes" in said
+    assert re.search(
+        r"^shape_bias: 4 stimuli of \d and \d instances .* are too few for an interval$", said, re.MULTILINE
+    )
 
 
 def test_measures_are_listed_and_counted_and_their_weights_are_pruned_without_them(script, others, trained, capsys):
