@@ -91,16 +91,6 @@ def signs(design: Sequence[Combination], *parts: int) -> list[int]:
     return column
 
 
-def main_effect_weights(design: Sequence[Combination], part: int) -> list[float]:
-    """What each arm counts for in the main effect of taking a part away: the mean without it less the mean with it."""
-    return [-2 * sign / len(design) for sign in signs(design, part)]
-
-
-def interaction_weights(design: Sequence[Combination], one: int, two: int) -> list[float]:
-    """Half of how much more it changes to take one part away where the other is gone than where it is there."""
-    return [2 * sign / len(design) for sign in signs(design, one, two)]
-
-
 def correlation(design: Sequence[Combination], one: Sequence[int], two: Sequence[int]) -> float:
     """Between two columns: how much of the second's effect is found in the first's. 0: clear of it; 1 or -1: the same."""
     products = zip(signs(design, *one), signs(design, *two), strict=True)

@@ -384,11 +384,6 @@ class Study(Stored):
         return self.looks.is_same_plan(earlier.looks) if self.looks is not None else earlier.looks is None
 
 
-def seeds_added_after_looking(commands: Sequence[Command]) -> bool:
-    """Whether a command of a study asked for more seeds than any before it when there were finished cells to look at."""
-    return len(looks(commands)) > 1
-
-
 def looks(commands: Sequence[Command]) -> list[int]:
     """Numbers of seeds at which results could be looked at before more were added, and the last one.
 

@@ -325,14 +325,6 @@ class Store:
         """
         return self._checked(record, WEIGHTS)
 
-    def weights_file(self, record: Record) -> Path:
-        """Where the cell's weights are, which are read here once to see that they are whole.
-
-        Raises: DamagedRecord: the file is missing, truncated or altered.
-        """
-        self.weights(record)
-        return self.cell_folder(record.key) / WEIGHTS
-
     def _checked(self, record: Record, name: str) -> bytes:
         """A file of a record, which is read once, so that what was checked is what is used."""
         file = self.cell_folder(record.key) / name

@@ -256,6 +256,7 @@ def _of_interval(low: float, high: float, at: float, *, above: str, below: str, 
 
 
 def reproduces(evidence: Evidence) -> Finding:
+    """Whether the documented number lies in the prediction interval of one more seed of our own, and that interval is narrow."""
     for study in evidence.baselines():
         outcomes = study.outcomes
         if not (trains_the_documented_baseline(outcomes) and on_the_documented_data(outcomes, evidence.published)):
@@ -276,6 +277,7 @@ def reproduces(evidence: Evidence) -> Finding:
 
 
 def vehicles_better(evidence: Evidence) -> Finding | Tested:
+    """Whether vehicles have a higher mean recall than animals."""
     for study in evidence.baselines():
         found = group_differences(study.outcomes, study.outcomes.baseline.name)
         effect = found.get("vehicles - animals")
@@ -333,6 +335,7 @@ def _more_seeds(values: Sequence[float], at: float) -> str:
 
 
 def shape_biased(evidence: Evidence) -> Finding:
+    """Whether the baseline follows shape more often than texture, where it can name the stimuli at all."""
     for study in evidence.baselines():
         table = study.measures.shape_bias
         if table.empty or not bool(table["is_baseline"].any()):
@@ -389,6 +392,7 @@ def pattern_shows_shape_bias(evidence: Evidence) -> Finding:
 
 
 def attends_to_the_object(evidence: Evidence) -> Finding:
+    """Whether maps lie on the object of the answer, and more than maps do that know no network."""
     for study in evidence.baselines():
         table = study.measures.baseline_attention
         if table.empty:
@@ -422,6 +426,7 @@ def attends_to_the_object(evidence: Evidence) -> Finding:
 
 
 def errors_attend_to_background(evidence: Evidence) -> Finding:
+    """Whether wrong answers look less at the object than right ones of equal confidence."""
     table = evidence.composites
     own = table[table["is_baseline"]] if not table.empty else table
     if own.empty or math.isnan(own.iloc[0]["wrong_low"]):
@@ -453,11 +458,12 @@ def errors_attend_to_background(evidence: Evidence) -> Finding:
 
 
 def attention_on_torso_or_face(evidence: Evidence) -> Finding:
+    """Never decided: there are no masks of parts."""
     return Finding(
         "not testable",
-        "It needs masks of torsos and faces, which neither CIFAR-10 nor the cue-conflict stimuli have: their silhouettes are "
-        "of whole "
-        "animals. At the last block, a position of the map covers several original pixels of 32.",
+        "It needs masks of torsos and faces, which neither CIFAR-10 nor the cue-conflict stimuli have: their "
+        "silhouettes are of whole animals. At the last block, a position of the map covers several original pixels "
+        "of 32.",
     )
 
 
@@ -503,6 +509,7 @@ def learns_rather_than_memorises(evidence: Evidence) -> Finding:
 
 
 def batch_norm_speeds_up(evidence: Evidence) -> Finding | Tested:
+    """Whether validation accuracy after the first epoch is higher with batch norm, over the same seeds."""
     pair = evidence.pair({"batch_norm": False})
     if pair is None:
         return NOT_AT_HAND
@@ -587,6 +594,7 @@ def transfer_is_better(evidence: Evidence) -> Finding | Tested:
 
 
 def stable(evidence: Evidence) -> Finding:
+    """Whether no seed diverges, and test accuracy varies over seeds by less than `STABLE`."""
     for study in evidence.baselines():
         outcomes = study.outcomes
         values = accuracies(outcomes)
@@ -627,9 +635,8 @@ def larger_batches_do_not_fit(evidence: Evidence) -> Finding:
     own = table[(table["blocks"] == 4) & (table["convolutions"] == 1) & (table["width"] == 1)].iloc[0]
     fits = int(own["largest_batch"])
     words = (
-        f"In fp32 a step of the documented network takes about {_gigabytes(own['bytes'])} at batch 64, and {_gigabytes(CARD)} "
-        f"hold up to "
-        f"about batch {fits}. {ESTIMATED}"
+        f"In fp32 a step of the documented network takes about {_gigabytes(own['bytes'])} at batch 64, and "
+        f"{_gigabytes(CARD)} hold up to about batch {fits}. {ESTIMATED}"
     )
     kind: Kind = "supported" if fits < MOST_BATCH else "not supported"
     return Finding(kind, words, float(fits), unit="images, the largest batch", source="an estimate")
@@ -642,11 +649,9 @@ def deeper_networks_do_not_fit(evidence: Evidence) -> Finding:
     table = evidence.memory[evidence.memory["width"] == 1]
     largest = table.sort_values("bytes").iloc[-1]
     words = (
-        f"Of up to {MOST_BLOCKS} blocks of up to {table['convolutions'].max()} convolutions, the network that needs most "
-        f"takes about "
-        f"{_gigabytes(largest['bytes'])} at batch 64 ({largest['network']}): pooling halves the maps, so that further blocks "
-        f"need next "
-        f"to nothing. {ESTIMATED}"
+        f"Of up to {MOST_BLOCKS} blocks of up to {table['convolutions'].max()} convolutions, the network that needs "
+        f"most takes about {_gigabytes(largest['bytes'])} at batch 64 ({largest['network']}): pooling halves the maps, "
+        f"so that further blocks need next to nothing. {ESTIMATED}"
     )
     kind: Kind = "supported" if float(largest["bytes"]) > CARD else "not supported"
     return Finding(kind, words, float(largest["bytes"]) / 2**30, unit="GB at batch 64", source="an estimate")
@@ -665,9 +670,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "accuracy", "The documented recipe gives a test accuracy of 65.89 %.", "Model Performance",
         "test accuracy of several seeds, and the interval for one new seed",
-        "supported if 65.89 % lies in the 95 % prediction interval for one new seed and the interval reaches no further than "
-        "3 points "
-        "to either side; not supported if it lies outside; else inconclusive",
+        "supported if 65.89 % lies in the 95 % prediction interval for one new seed and the interval reaches no "
+        "further than 3 points to either side; not supported if it lies outside; else inconclusive",
         reproduces, "accuracy", "python experiments/reproduce_baseline.py --data PATH_TO_CIFAR10",
     ),
     Claim(
@@ -684,9 +688,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "shape bias", "The network is biased towards shape.", "Observations",
         "of the answers to cue-conflict stimuli that follow shape or texture, the share that follows shape (Geirhos et al. 2019)",
-        "not testable if the network names fewer than half of the stimuli whose cues agree; else supported if the 95 % "
-        "interval lies "
-        "above 0.5, not supported if below",
+        "not testable if the network names fewer than half of the stimuli whose cues agree; else supported if the "
+        "95 % interval lies above 0.5, not supported if below",
         shape_biased, "shape_bias", MEASURE,
     ),
     Claim(

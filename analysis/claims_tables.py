@@ -19,8 +19,7 @@ def ledger(frame: pd.DataFrame) -> Table:
         Column("source", lambda row: str(row["source"]), "left", 4),
     )
     notes = (
-        "Claims about differences in accuracy are one family, whose p-values are corrected by Holm's method; their intervals, "
-        "and all "
-        "others, are of 95 % each.",
+        "Claims about differences in accuracy are one family, whose p-values are corrected by Holm's method; their "
+        "intervals, and all others, are of 95 % each.",
     )
     return Table("claims", "The documented study's claims", frame, columns, notes)

@@ -10,7 +10,6 @@ have moved is not in it, and one run cannot tell. F1 has one, too: of tp images 
 that are either, F1 = 2 tp / (n + tp), which rises with the proportion tp / n.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -56,8 +55,6 @@ class Documented(Stored):
     source: str
     test_accuracy: float
     """0 to 1."""
-    test_accuracy_decimals: int
-    """To which it is rounded, as a number from 0 to 1."""
     table_decimals: int
     """To which the table of classes is rounded."""
     runs: int
@@ -260,8 +257,3 @@ def _said_worst(study: Documented) -> Row:
         f"{'do' if len(as_bad) > 1 else 'does'} as badly as {max(study.said_to_do_worst, key=f1.__getitem__)} ({most:.2f})"
     )
     return "which classes do worst", most, np.nan, np.nan, not as_bad, says
-
-
-def vehicles_against_animals(study: Documented, groups: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    """Mean recall of each group of classes, by the document's table."""
-    return {name: float(np.mean([study.classes[one].recall for one in members])) for name, members in groups.items()}

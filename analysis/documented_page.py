@@ -1,7 +1,6 @@
 """The page on the documented study: from evidence to small tables, from those to figures and text.
 
-`write_tables` leaves a folder of CSVs, in which is all that the page shows; `render` and `draw` read that folder and nothing
-else.
+`write_tables` leaves a folder of CSVs, which hold all that the page shows; `render` and `draw` read it and nothing else.
 So whoever has the folder can make page and figures again, and whoever reads the page gets from each figure to its numbers and to
 the command that measured them. What the folder does not have is "not measured" on the page, with its command.
 """
@@ -25,6 +24,7 @@ from analysis.claims import CLAIMS, KINDS, MEASURE, MOST_BLOCKS, RUN, Evidence, 
 from analysis.claims_figures import control, differences, memory
 from analysis.documented import documented, self_checks
 from analysis.effects import points
+from analysis.metric import ACCURACY
 from analysis.outcomes import Outcomes
 from analysis.reproduction import Reproduction
 from analysis.shape_bias import published
@@ -307,9 +307,8 @@ FIGURES: tuple[PageFigure, ...] = (
     ),
     PageFigure(
         "shape_bias",
-        "Shape bias of the baseline by category, and of all categories with its 95 % interval; grey: people and ImageNet "
-        "networks as "
-        "published, for context.",
+        "Shape bias of the baseline by category, and of all categories with its 95 % interval; grey: people and "
+        "ImageNet networks as published, for context.",
         ("shape_bias", "shape_bias_by_category"), MEASURE,
         lambda found: measure_figures.shape_bias(found["shape_bias_by_category"], found["shape_bias"], published=published()),
     ),
@@ -416,10 +415,6 @@ def effect_text(row: Mapping[str, Any] | pd.Series) -> str:
     return f"{shown(value)}{interval} {unit}"
 
 
-def _bounds(low: float, high: float, *, sign: bool = False) -> str:
-    return "" if math.isnan(low) else f"[{points(low, sign=sign)}, {points(high, sign=sign)}]"
-
-
 @dataclass(frozen=True)
 class Page:
     """The parts of the page, each from the tables that it needs."""
@@ -454,11 +449,10 @@ class Page:
         """What the page is about, and its outcome."""
         study = documented()
         return (
-            "# The documented study, reproduced, and its claims put to the test\n\n"
-            f"The study trained one four-block network on CIFAR-10 and reports {100 * study.test_accuracy:.2f} % on the test "
-            f"images ({study.source}). Is that what this model does, and which of its claims hold? All numbers and figures "
-            f"here come "
-            f"from the CSVs in [{self.results}]({self.results}), which one command makes from the studies' results.\n\n"
+            "# The documented study, reproduced, and its claims put to the test\n\nThe study trained one four-block "
+            f"network on CIFAR-10 and reports {100 * study.test_accuracy:.2f} % on the test images ({study.source}). "
+            "Is that what this model does, and which of its claims hold? All numbers and figures here come from the "
+            f"CSVs in [{self.results}]({self.results}), which one command makes from the studies' results.\n\n"
             f"**{outcome(self.found)}**"
         )
 
@@ -488,15 +482,14 @@ class Page:
         rows = [
             (
                 row["who"], row["precision"], str(row["seeds"]), points(row["value"]), points(row["sd"]),
-                _bounds(row["low"], row["high"]), row["interval"],
+                ACCURACY.interval(row["low"], row["high"]), row["interval"],
             )
             for row in self.rows("accuracy")
         ]  # fmt: skip
         table = markdown(("", "arithmetic", "seeds", "test %", "SD", "interval", "of what"), rows)
         scale = "" if self.is_measured else (
-            f"\n\n**The documented protocol itself is not measured yet** (`{DOCUMENTED_RUN}`): the rows measured here are of "
-            f"the most "
-            "telling study at hand, at a smaller scale, and not to be compared with the document's."
+            f"\n\n**The documented protocol itself is not measured yet** (`{DOCUMENTED_RUN}`): the rows measured here "
+            "are of the most telling study at hand, at a smaller scale, and not to be compared with the document's."
         )  # fmt: skip
         parts = [f"{title}{table}{scale}", self.picture("accuracy")]
         for row in self.rows("ranks"):
@@ -513,7 +506,7 @@ class Page:
     def arithmetic(self) -> str:
         """What fp32 in the place of bf16 moves."""
         for row in self.rows("arithmetic"):
-            bounds = _bounds(row["low"], row["high"], sign=True)
+            bounds = ACCURACY.interval(row["low"], row["high"], sign=True)
             return (
                 f"In fp32 instead of bf16 the same seeds have {points(row['delta'], sign=True)} points {bounds} "
                 f"({row['seeds']} seeds, "
@@ -573,26 +566,24 @@ class Page:
         rows = [
             (
                 row["about"], row["arm"], points(row["test_mean"]), points(row["delta"], sign=True),
-                _bounds(row["shown_low"], row["shown_high"], sign=True), row["verdict"], str(row["paired_seeds"]),
+                ACCURACY.interval(row["shown_low"], row["shown_high"], sign=True), row["verdict"], str(row["paired_seeds"]),
             )
             for row in others
         ]  # fmt: skip
         heads = ("left open", "reading", "test %", "difference", "interval", "verdict", "seeds")
         return (
-            f"{title}Each arm is another reading of the same document. Our own has {points(mean)} % in this study; changing "
-            f"one choice "
-            f"at a time, others lie between {points(mean + least['delta'])} % ({least['arm']}) and "
-            f"{points(mean + greatest['delta'])} % ({greatest['arm']}). Choices together can reach further; ours stay what they "
-            f"are.\n\n{markdown(heads, rows)}\n\n{base['source']}; intervals are adjusted for the number of arms.\n\n"
-            f"{self.picture('undocumented')}\n\n{self.chosen_epoch()}"
+            f"{title}Each arm is another reading of the same document. Our own has {points(mean)} % in this study; "
+            f"changing one choice at a time, others lie between {points(mean + least['delta'])} % ({least['arm']}) and "
+            f"{points(mean + greatest['delta'])} % ({greatest['arm']}). Choices together can reach further; ours stay "
+            f"what they are.\n\n{markdown(heads, rows)}\n\n{base['source']}; intervals are adjusted for the number of "
+            f"arms.\n\n{self.picture('undocumented')}\n\n{self.chosen_epoch()}"
         )
 
     def chosen_epoch(self) -> str:
         """Whether it matters that the document does not say which epoch's weights it tested, and on what they were chosen."""
         words = (
-            "Which 5,000 images validate moves nothing here: the last epoch's weights are the result, and no epoch is chosen. "
-            "The "
-            "document does not say whether it chose one."
+            "Which 5,000 images validate moves nothing here: the last epoch's weights are the result, and no epoch is "
+            "chosen. The document does not say whether it chose one."
         )
         own = [row for row in self.rows("curves") if row["is_baseline"]]
         seeds: dict[Any, list[float]] = {}
@@ -603,9 +594,8 @@ class Page:
         last = sum(values[-1] == max(values) for values in seeds.values())
         lost = max(max(values) - values[-1] for values in seeds.values())
         return (
-            f"{words} By validation accuracy the last epoch was the best in {last} of {len(seeds)} seeds, and the best epoch "
-            f"of any seed "
-            f"was {points(lost)} points ahead of its last ({self.csv('curves')})."
+            f"{words} By validation accuracy the last epoch was the best in {last} of {len(seeds)} seeds, and the best "
+            f"epoch of any seed was {points(lost)} points ahead of its last ({self.csv('curves')})."
         )
 
     def inference(self) -> str:

@@ -5,14 +5,11 @@ import math
 import pandas as pd
 
 from analysis.effects import points
+from analysis.metric import ACCURACY
 from analysis.render import Column, Table
 
 CLASS = Column("class", lambda row: str(row["class"]), "left", 0)
 NAMES = {"recall": "recall", "precision": "precision", "f1": "F1"}
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"[{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def _percent(value: float) -> str:
@@ -30,13 +27,13 @@ def accuracy(frame: pd.DataFrame) -> Table:
         Column("seeds", lambda row: str(row["seeds"]), priority=2),
         Column("test %", lambda row: points(row["value"]), priority=0),
         Column("SD", lambda row: points(row["sd"]), priority=2),
-        Column("interval", lambda row: _interval(row["low"], row["high"]), priority=1),
+        Column("interval", lambda row: ACCURACY.interval(row["low"], row["high"]), priority=1),
         Column("of what", lambda row: str(row["interval"]), "left", 3),
     )
     notes = (
-        "The document's interval is that of its test set alone (Wilson): one run says nothing about other seeds. Ours is "
-        "where one "
-        "new seed is expected on the same test images: mean ± t SD √(1 + 1/S) (Hahn and Meeker 1991).",
+        "The document's interval is that of its test set alone (Wilson): one run says nothing about other seeds. "
+        "Ours is where one new seed is expected on the same test images: mean ± t SD √(1 + 1/S) (Hahn and Meeker "
+        "1991).",
     )
     return Table("reproduction", "Test accuracy, documented and measured", frame, columns, notes)
 
@@ -57,11 +54,9 @@ def classes(frame: pd.DataFrame) -> Table:
         Column("", lambda row: "beyond both" if row["beyond"] else "", "left", 1),
     )
     notes = (
-        "Percent. Beyond both: the documented value lies outside of the 95 % interval for one new seed, and our mean outside "
-        "of the "
-        "documented value's own 95 % interval (other test images, and its rounding). Thirty comparisons are made, each at its "
-        "own "
-        "level, so that one or two are expected to stand out by chance.",
+        "Percent. Beyond both: the documented value lies outside of the 95 % interval for one new seed, and our mean "
+        "outside of the documented value's own 95 % interval (other test images, and its rounding). Thirty "
+        "comparisons are made, each at its own level, so that one or two are expected to stand out by chance.",
     )
     return Table("reproduction-classes", "Each class, documented and measured", frame, columns, notes)
 
@@ -91,9 +86,8 @@ def ranks(frame: pd.DataFrame) -> Table:
         Column("seeds", lambda row: str(row["seeds"]), priority=2),
     )
     notes = (
-        "Spearman's correlation over classes of the documented values with our mean over seeds, and with single seeds. Two "
-        "seeds: the "
-        "mean over pairs of our own, which is what two runs of one recipe reach.",
+        "Spearman's correlation over classes of the documented values with our mean over seeds, and with single "
+        "seeds. Two seeds: the mean over pairs of our own, which is what two runs of one recipe reach.",
     )
     return Table("reproduction-ranks", "Ranks of the classes, documented and measured", frame, columns, notes)
 

@@ -217,9 +217,8 @@ FIGURES: dict[str, StudyFigure] = {
         ),
         StudyFigure(
             "reproduction",
-            "Test accuracy of the documented run with the interval of its test set, and of each seed here with the interval "
-            "for one "
-            "new seed.",
+            "Test accuracy of the documented run with the interval of its test set, and of each seed here with the "
+            "interval for one new seed.",
             lambda study: reproduction_figures.accuracy(_reproduction(study).accuracies, _reproduction(study).by_seed),
         ),
         StudyFigure(

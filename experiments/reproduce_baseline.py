@@ -5,9 +5,8 @@
     python experiments/reproduce_baseline.py --data PATH_TO_CIFAR10 --protocol quick
 
 Three seeds of the documented protocol (224 pixels, 40,000 images, 5 epochs) take about five hours in fp32 on two CPU cores,
-three in
-bf16 where they have it, and two minutes on an H100. A run that was stopped goes on with the same command, after its last
-finished epoch.
+three in bf16 where they have it, and two minutes on an H100. A run that was stopped goes on with the same command, after
+its last finished epoch.
 
 It ends with the reproduction: documented against measured accuracy with a verdict, each class side by side, and the document's
 numbers against each other, on the terminal, on the study's page and as CSV beside it. It is the study that

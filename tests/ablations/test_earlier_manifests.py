@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablations.record import seeds_added_after_looking
+from ablations.record import looks
 from ablations.store import Store
 from analysis.outcomes import Outcomes
 from analysis.study_tables import StudyTables
@@ -85,7 +85,7 @@ def test_a_manifest_of_format_1_that_is_written_anew_keeps_its_history_and_its_c
     assert json.loads((root / "studies/depth-smoke/study.json").read_text())["format"] == 2
     assert store.study("depth-smoke") == study
     assert store.commands("depth-smoke") == commands
-    assert not seeds_added_after_looking(commands)
+    assert len(looks(commands)) == 1
 
 
 def read_back(table: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def test_a_record_is_read_back_as_it_was_written(store):
     validation, _ = store.logits(record, "validation")
     assert np.array_equal(logits, -validation)
     assert labels.tolist() == [0, 1, 2, 3]
-    assert store.weights_file(record).is_file()
+    assert store.weights(record)
 
 
 def test_nothing_is_left_beside_a_finished_record(store):
@@ -99,7 +99,7 @@ def test_a_damaged_record_is_named(store, part, damage):
     with pytest.raises(DamagedRecord, match=record.key):
         store.read(record.key)
         store.logits(record, "test")
-        store.weights_file(record)
+        store.weights(record)
 
 
 def test_a_record_in_the_wrong_place_is_named(store):

@@ -8,7 +8,7 @@ import pytest
 from ablations.arm import Arm
 from ablations.plan import Plan, folder_name, make_plan
 from ablations.protocols import PROTOCOLS
-from ablations.record import Command, seeds_added_after_looking
+from ablations.record import Command, looks
 from ablations.store import STUDY_NAME, Store
 from cnnkit.errors import UserError
 
@@ -101,22 +101,22 @@ def test_shards_that_are_copied_together_keep_both_histories(tmp_path, store, ti
 
 
 @pytest.mark.parametrize(
-    ("seeds", "finished", "added"),
+    ("seeds", "finished", "looked"),
     [
-        ([3, 5], [0, 6], True),
-        ([3, 5], [0, 0], False),
-        ([3, 2, 3], [0, 6, 6], False),
-        ([5, 3, 5], [0, 2, 6], False),
-        ([3], [4], False),
-        ([3, 3, 4], [0, 3, 6], True),
+        ([3, 5], [0, 6], [3, 5]),
+        ([3, 5], [0, 0], [5]),
+        ([3, 2, 3], [0, 6, 6], [3]),
+        ([5, 3, 5], [0, 2, 6], [5]),
+        ([3], [4], [3]),
+        ([3, 3, 4], [0, 3, 6], [3, 4]),
     ],
 )
-def test_seeds_were_added_after_looking_if_more_were_asked_for_than_ever_before(seeds, finished, added):
+def test_seeds_were_added_after_looking_if_more_were_asked_for_than_ever_before(seeds, finished, looked):
     commands = [
         Command(time=str(place), arguments=[], seeds=count, finished_before=done)
         for place, (count, done) in enumerate(zip(seeds, finished, strict=True))
     ]
-    assert seeds_added_after_looking(commands) == added
+    assert looks(commands) == looked
 
 
 @pytest.mark.parametrize(
