@@ -42,7 +42,7 @@ def size_in_words(design: ScreeningDesign) -> str:
 
 
 def what_is_clear(design: ScreeningDesign) -> list[str]:
-    """Sentences on what main effects are clear of, and on which interactions are not told apart; the strings are not listed."""
+    """Sentences on what main effects are clear of, and on which interactions are not separated; the strings are not listed."""
     combinations = design.combinations
     if len(combinations) == 2 ** len(design.factors):
         return ["The runs are all combinations of the factors' levels: all effects are clear of one another."]
@@ -55,7 +55,7 @@ def what_is_clear(design: ScreeningDesign) -> list[str]:
         alone = len(found) - len(aliased)
         rest = f", the other {alone} each with a column of its own" if alone else ""
         sentences.append(
-            f"Interactions of two factors are told apart in {counted(len(aliased), 'string')} only, of each of which the sum is "
+            f"Interactions of two factors are separated into {counted(len(aliased), 'string')} only, of each of which the sum is "
             f"seen{rest}."
         )
     if shares:

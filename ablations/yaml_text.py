@@ -38,7 +38,10 @@ def read_yaml(file: Path) -> Any:
 
 
 def values_of(text: str | bytes, where: str) -> Any:
-    """What YAML says, as `read_yaml`. `where`: what the sentence about an error calls it."""
+    """What YAML says, as `read_yaml`. `where`: what the sentence about an error calls it.
+
+    Raises: UserError: it is no YAML, or more than a grid may hold.
+    """
     try:
         root = yaml.compose(text, _Loader)
         return None if root is None else _Values().of(root, depth=1)

@@ -40,7 +40,7 @@ class ScreeningTables:
     own; prior_df (degrees of freedom that it borrows; 0: none), clear (of interactions of two factors), diverged and
     reference_diverged (cells at either level), sentence (with its scope)."""
     interactions: pd.DataFrame
-    """A row a string of interactions of two factors that are not told apart: interaction (all of them in words), first_factor,
+    """A row a string of interactions of two factors that are not separated: interaction (all of them in words), first_factor,
     second_factor (of the first), others (how many more there are), delta (halved, see `analysis.screening.interactions`), low,
     high (95 %), p_value, adjusted_p (Holm's method over the strings), paired_seeds. Empty where no seed has all runs."""
     seed_differences: pd.DataFrame

@@ -378,7 +378,9 @@ def interactions(screening: ScreeningTables) -> Table:
         "intervals are not.",
         *_too_wide(frame, ""),
     )
-    return Table("interactions", "Interactions of two factors, as far as they are told apart", frame, columns, notes)
+    return Table(
+        "interactions", "Interactions of two factors, as far as the design separates them", frame, columns, notes
+    )
 
 
 def design(screening: ScreeningTables, effects_of_runs: pd.DataFrame) -> Table:

@@ -171,6 +171,7 @@ class _Mapped:
     shape: tuple[int, ...]
 
     def opened(self) -> np.ndarray:
+        """The array, mapped for reading. Raises: UserError: the file is not on this machine."""
         try:
             return np.memmap(self.file, self.dtype, "r", self.start, self.shape)
         except (OSError, ValueError) as error:

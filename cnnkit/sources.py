@@ -105,7 +105,7 @@ def _defining_file(factory: Found) -> Path:
         name = getattr(factory.module, "__file__", None)
     if name is None or not Path(name).is_file():
         raise UserError(
-            f"factory {factory.name!r}: its source file cannot be found, so its results could not be told apart"
+            f"factory {factory.name!r}: its source file cannot be found, so its results could not be distinguished"
         )
     return Path(name).resolve()
 

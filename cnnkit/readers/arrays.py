@@ -80,7 +80,10 @@ def _clusters(
 
 
 def stored(images: np.ndarray, options: DataOptions) -> np.ndarray:
-    """Images with the channels and the size that were asked for."""
+    """Images with the channels and the size that were asked for: (n, channels, height, width) uint8, in and out.
+
+    Raises: UserError: they have other channels than can become those.
+    """
     channels = options.channels
     if channels == 1 and images.shape[1] == 3:
         images = np.rint(np.tensordot(images, np.array(LUMA), axes=(1, 0)))[:, None].astype(np.uint8)

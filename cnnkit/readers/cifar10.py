@@ -191,7 +191,10 @@ def decoded_rows(file: Path, table: Any) -> list[np.ndarray]:
 
 
 def table_of(file: Path, labels: Sequence[str]) -> Any:
-    """The Arrow table of one file, its columns checked: `img` and these of classes."""
+    """The Arrow table of one file, its columns checked: `img` and these of classes.
+
+    Raises: UserError: the file cannot be read, is too large, or lacks a column.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

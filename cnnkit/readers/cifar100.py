@@ -46,7 +46,10 @@ NAMES: dict[Labels, tuple[str, ...]] = {"fine_label": FINE, "coarse_label": COAR
 
 
 def find(place: Place) -> Found | None:
-    """CIFAR-100 in a folder, or in the usual folder inside it."""
+    """CIFAR-100 in a folder, or in the usual folder inside it.
+
+    Raises: UserError: the columns that were asked for are not its own.
+    """
     layout = _layout(place.path)
     if layout is None:
         return None

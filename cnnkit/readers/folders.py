@@ -45,7 +45,10 @@ class _Files:
 
 
 def find(place: Place) -> Found | None:
-    """A folder that has pictures in folders."""
+    """A folder that has pictures in folders.
+
+    Raises: UserError: there are no training images, one class only, or classes that do not fit together.
+    """
     path = place.path
     if not path.is_dir():
         return None

@@ -48,7 +48,10 @@ KNOWN = {"MNIST": (tuple("0123456789"), LECUN), "FashionMNIST": (FASHION, XIAO)}
 
 
 def find(place: Place) -> Found | None:
-    """IDX files in `path`, in `path`/raw, or in torchvision's folders MNIST/raw and FashionMNIST/raw below it."""
+    """IDX files in `path`, in `path`/raw, or in torchvision's folders MNIST/raw and FashionMNIST/raw below it.
+
+    Raises: UserError: a file is missing, damaged, or has labels that are no classes.
+    """
     path = place.path
     folders = [path, path / "raw", *(path / name / "raw" for name in KNOWN)]
     folder = next((folder for folder in folders if _file(folder, "train-images-idx3-ubyte") is not None), None)

@@ -41,7 +41,10 @@ class _Columns:
 
 
 def find(place: Place) -> Found | None:
-    """A Parquet file with images, or a folder with some in it or in its folders."""
+    """A Parquet file with images, or a folder with some in it or in its folders.
+
+    Raises: UserError: a file cannot be read, or it is not clear which columns and parts are meant.
+    """
     path = place.path
     files = (
         [path]

@@ -207,7 +207,7 @@ def test_what_is_clear_depends_on_the_design():
         return " ".join(what_is_clear(ScreeningDesign.model_validate({"factors": factors, "runs": runs})))
 
     assert "all effects are clear of one another" in said(3)
-    assert "told apart in 7 strings only" in said(7)
+    assert "separated into 7 strings only" in said(7)
     assert "by 1/3 of its size" in said(10)
     assert "string" not in said(10)
 
