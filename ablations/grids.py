@@ -393,8 +393,8 @@ def documented_claims(baseline: Arm) -> list[Arm]:
     """Do the documented study's claims about its parts hold? Batch norm, dropout, depth, epochs, and random labels, in one grid.
 
     What else moves: with the blocks, parameters, head and receptive field, as in `depth`.
-    How to read it: each claim compares two arms, or the differences of two pairs (`analysis/claims.py` has the rules). Random
-    labels are a control: what a network then knows of its training images is memorised. Of residual links, see `residual`.
+    How to read it: each claim compares two arms, or the differences of two pairs (`analysis/claim_rules.py` has the rules).
+    Random labels are a control: what a network then knows of its training images is memorised. Of residual links, see `residual`.
     """
     first, blocks = baseline.convnet.widths[0], len(baseline.convnet.widths) + 2
     deeper: dict[str, Any] = {"widths": doubling(first, blocks)}

@@ -212,6 +212,15 @@ class PreparedStudy:
         where = Where(self.machine, self.settings.address, search_paths=self.search_paths)
         return take_measures(self.store, study, taken, where, out)
 
+    def measure_if_possible(self, outcome: "Outcome", measures: Measures, console: Console) -> bool:
+        """As `measure`, for a report that can do without: what is in the way is said. Returns whether a signal has ended it."""
+        try:
+            found = self.measure(outcome, measures, console)
+        except UserError as error:
+            console.print(f"not measured: {error}", markup=False, soft_wrap=True)
+            return False
+        return found is not None and found.interrupted
+
     def run(self, console: Console | None = None, *, watch: Callable[[Path], None] = lambda folder: None) -> "Outcome":
         """Trains what is missing.
 

@@ -20,10 +20,12 @@ from scipy import optimize
 
 from ablations.units import duration
 from analysis import figures, measure_figures, reproduction_figures
-from analysis.claims import CLAIMS, KINDS, MEASURE, MOST_BLOCKS, RUN, Evidence, arm_with, ledger, source_of
+from analysis.claim_rules import MOST_BLOCKS
+from analysis.claims import CLAIMS, MEASURE, RUN, ledger
 from analysis.claims_figures import control, differences, memory
 from analysis.documented import documented, self_checks
 from analysis.effects import points
+from analysis.evidence import KINDS, Evidence, arm_with, source_of
 from analysis.metric import ACCURACY
 from analysis.outcomes import Outcomes
 from analysis.reproduction import Reproduction
@@ -469,7 +471,7 @@ class Page:
         table = markdown(("claim", "verdict", "effect [95 %]", "seeds", "what was found"), rows)
         return (
             f"## Verdicts\n\n{table}\n\nThe rules are [below](#how-each-claim-is-decided), and stand in code "
-            f"(`analysis/claims.py`). Claims about differences in accuracy are one family, whose p-values pay for the looks "
+            f"(`analysis/claim_rules.py`). Claims about differences in accuracy are one family, whose p-values pay for the looks "
             f"at their study and are corrected by Holm's method; intervals are of 95 % each. Numbers: "
             f"{self.csv('claims')}.\n\n{self.picture('differences')}"
         )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from analysis.claims import Evidence
+    from analysis.evidence import Evidence
     from analysis.study_tables import StudyTables
     from cnnkit.data import Data
 
@@ -80,7 +80,8 @@ def gather(folders: Sequence[Path], data: str | None, out: "Console") -> "Eviden
 
     Raises: UserError: a folder holds no results, or the images are not CIFAR-10's.
     """
-    from analysis.claims import CARD, Evidence
+    from analysis.claim_rules import CARD
+    from analysis.evidence import Evidence
     from analysis.memory import memory_table
 
     evidence = Evidence(tuple(found_studies(folders, out)), memory=memory_table(CARD))
@@ -123,7 +124,7 @@ def composites(evidence: "Evidence", data: "Data", out: "Console") -> "pd.DataFr
     import pandas as pd
 
     from analysis import measured
-    from analysis.claims import source_of
+    from analysis.evidence import source_of
     from analysis.measures import Images, ready
     from analysis.stimuli import read_stimuli
 

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 
 from ablations.cli import INTERRUPTED, SOME_FAILED, console, known, parse, run_script
 from ablations.protocols import PROTOCOLS
-from cnnkit.errors import UserError
 from cnnkit.recipe import Precision
 
 if TYPE_CHECKING:
@@ -124,12 +123,7 @@ def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bo
     """What the trained networks rely on and where they look. Returns whether a signal has ended it."""
     from analysis.measures import all_measures
 
-    try:
-        found = prepared.measure(outcome, all_measures, out)
-    except UserError as error:  # the reproduction can do without
-        out.print(f"not measured: {error}", markup=False, soft_wrap=True)
-        return False
-    return found is not None and found.interrupted
+    return prepared.measure_if_possible(outcome, all_measures, out)
 
 
 def gallery_of_cats(outcome: "Outcome", data: str) -> None:

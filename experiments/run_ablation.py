@@ -431,12 +431,7 @@ def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bo
     """What the trained networks rely on and where they look, for the report. Returns whether a signal has ended it."""
     from analysis.measures import all_measures
 
-    try:
-        found = prepared.measure(outcome, all_measures, out)
-    except UserError as error:  # the report can do without
-        out.print(f"not measured: {error}", markup=False, soft_wrap=True)
-        return False
-    return found is not None and found.interrupted
+    return prepared.measure_if_possible(outcome, all_measures, out)
 
 
 def report(outcome: "Outcome", data: "Data", out: "Console") -> None:

@@ -102,7 +102,7 @@ ax = FIGURES["control"].draw(found) if "control" in found else None
 # %% [markdown]
 # ## The ledger
 #
-# Each claim with what a rule in code made of it (`analysis/claims.py`). *Not supported* is no accusation: most of these are
+# Each claim with what a rule in code made of it (`analysis/claim_rules.py`). *Not supported* is no accusation: most of these are
 # claims about five epochs at one learning rate, and other budgets can answer otherwise. *Inconclusive* says how many seeds would
 # settle it.
 

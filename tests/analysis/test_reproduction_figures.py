@@ -6,7 +6,7 @@ import pytest
 from matplotlib.text import Text
 
 from analysis import claims_figures, reproduction_figures
-from analysis.claims import CARD
+from analysis.claim_rules import CARD
 from analysis.documented import documented
 from analysis.figures import COLUMN, STYLE, NothingToDraw
 from analysis.memory import memory_table

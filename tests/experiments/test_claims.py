@@ -16,7 +16,9 @@ from PIL import Image
 from ablations.record import ArmEntry, Command
 from ablations.store import Store
 from analysis import documented_page, report
-from analysis.claims import CARD, CLAIMS, KINDS, Evidence
+from analysis.claim_rules import CARD
+from analysis.claims import CLAIMS
+from analysis.evidence import KINDS, Evidence
 from analysis.memory import memory_table
 from analysis.outcomes import Outcomes
 from analysis.study_tables import StudyTables

@@ -15,6 +15,7 @@ from ablations.arm import Arm
 from ablations.job import Job
 from ablations.plan import Plan, make_plan
 from ablations.protocols import PROTOCOLS
+from ablations.running import PreparedStudy
 from ablations.store import Store
 from ablations.trial import result_of
 from analysis.stimuli import read_stimuli
@@ -155,11 +156,11 @@ def test_studies_end_with_measures_unless_they_are_smoke_or_told_not_to(others):
     assert asked("--protocol", "smoke", "--measures")
 
 
-def test_a_study_whose_measures_cannot_be_taken_says_so_and_goes_on_to_its_report(others):
+def test_a_study_whose_measures_cannot_be_taken_says_so_and_goes_on_to_its_report():
     class Prepared:
         def measure(self, *arguments):
             raise UserError("Ray does not start on this machine")
 
     out = Console(file=io.StringIO(), width=200)
-    assert others["run_ablation"].measure(Prepared(), None, out) is False
+    assert PreparedStudy.measure_if_possible(Prepared(), None, None, out) is False
     assert out.file.getvalue() == "not measured: Ray does not start on this machine\n"
