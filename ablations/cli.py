@@ -139,7 +139,7 @@ def known(kind: str, name: str, names: Sequence[str]) -> str:
     """`name` if it is one of `names`. Raises: UserError: with the nearest name."""
     if name in names:
         return name
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
     raise UserError(f"no {kind} {name!r}: {hint}")
 
