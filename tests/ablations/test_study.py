@@ -151,7 +151,9 @@ def test_a_cell_goes_on_from_any_epoch_with_the_same_numbers(finished, monkeypat
     (checkpoint,) = [news for news in whole if isinstance(news, Checkpoint)]
     assert checkpoint.epochs == 1
     rest = list(run_cell(job(planned), plan.data, checkpoint.state))
-    assert rest[0] == Advance(2, 0.625, whole[-1].curve[0].validation_accuracy)
+    after = [news for news in whole[whole.index(checkpoint) :] if isinstance(news, Advance)]
+    assert [news for news in rest if isinstance(news, Advance)] == after
+    assert after[0].validation_accuracy == whole[-1].curve[0].validation_accuracy
     assert np.array_equal(rest[-1].test_logits, whole[-1].test_logits)
     assert rest[-1].weights == whole[-1].weights
 

@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from ablations import cli
 from ablations.arm import Arm
+from ablations.protocols import PROTOCOLS
+from ablations.resources import machine_memory, training_bytes
 from ablations.running import Settings, prepare_study
 from ablations.text import printable
 from cnnkit.errors import UserError
@@ -210,11 +212,25 @@ def test_a_link_to_itself_is_one_sentence(main, tmp_path, option):
     assert result[0] == 2
 
 
-def test_an_arm_that_no_machine_holds_is_said_before_the_training(main, tmp_path):
-    (tmp_path / "g.yaml").write_text("arms: [{name: huge, widths: [1000000, 1000000]}, {name: small, dropout: 0.1}]")
+def test_an_arm_that_needs_more_memory_than_there_is_is_said_before_the_training(main, tmp_path):
+    def needed(width: int) -> int:
+        smoke = PROTOCOLS["smoke"]
+        return training_bytes(smoke.spec.vary(widths=(width, width)), smoke.recipe)
+
+    width = next(width for width in range(1_000, 1_000_000, 500) if needed(width) > 2 * machine_memory())
+    (tmp_path / "g.yaml").write_text(
+        f"arms: [{{name: huge, widths: [{width}, {width}]}}, {{name: small, dropout: 0.1}}]"
+    )
     code, output, _ = ended(main, ["--grid", str(tmp_path / "g.yaml"), *DRY])
     assert code == 0
     assert "  WARNING  huge needs up to" in output
+
+
+def test_an_arm_that_no_machine_holds_is_refused(main, tmp_path):
+    (tmp_path / "g.yaml").write_text("arms: [{name: huge, widths: [1000000, 1000000]}, {name: small, dropout: 0.1}]")
+    code, _, errors = ended(main, ["--grid", str(tmp_path / "g.yaml"), *DRY])
+    assert code == 2
+    assert "arm 'huge' needs about" in errors
 
 
 @pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem != "__init__"))

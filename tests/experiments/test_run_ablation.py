@@ -107,7 +107,7 @@ def test_another_data_set_in_the_same_results_folder_is_refused(study, tmp_path)
         (["--grid", "depth", "--seeds", "0"], "--seeds 0"),
         (["--grid", "depth", "--data", "/no/such/folder"], "/no/such/folder"),
         (["--grid", "depth", "--data", "sample", "--spec.image-size", "32"], "block 6"),
-        (["--grid", "depth", "--data", "sample", "--split.train", "55"], "multiple of 10"),
+        (["--grid", "depth", "--data", "sample", "--split.train", "5"], "of each of the 10 classes"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments, words, tmp_path):

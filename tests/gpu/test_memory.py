@@ -108,10 +108,10 @@ def test_images_are_copied_to_a_device_once(device, tiny):
 
     spec = ConvNetSpec(image_size=32, widths=(8, 16), hidden_width=16)
     run = Training(build(spec), Recipe(epochs=1), tiny, image_size=32, seed=0, device=device)
-    where = run.images.data_ptr()
+    where = run.images.images.data_ptr()
     for _ in run.run():
-        assert run.images.data_ptr() == where
-    assert run.images.device.type == device.type
-    assert np.array_equal(run.images.cpu().numpy(), tiny.train.images)
+        assert run.images.images.data_ptr() == where
+    assert run.images.images.device.type == device.type
+    assert np.array_equal(run.images.images.cpu().numpy(), tiny.train.images)
     if device.type == "cuda":
         assert torch.cuda.max_memory_reserved() >= tiny.train.images.nbytes
