@@ -339,7 +339,8 @@ WITHOUT_FIGURE = {
 """Of which studies there is no such figure."""
 OF_ONE_NETWORK = {"reproduction", "documented_classes", "confusion"}
 OF_OTHER_GRIDS = {
-    *("steps", "two_factor", "looks", "main_effects", "half_normal", "shape_bias", "reliance", "attention", "stimuli"),
+    *("steps", "two_factor", "looks", "main_effects", "half_normal"),
+    *("shape_bias", "reliance", "attention", "composites", "stimuli"),
     *OF_ONE_NETWORK,
 }
 DRAWN = [
