@@ -189,7 +189,8 @@ def test_images_that_are_trained_and_tested_on_are_said_and_kept_with_the_study(
     for part, images in (("train", sample.train), ("test", sample.train.subset(100, "leak"))):
         table = {"img": [{"bytes": png, "path": ""} for png in pngs(images)], "label": images.labels}
         pq.write_table(pa.table(table), tmp_path / f"{part}-0.parquet")
-    code, output, _ = ended(main, ["--grid", "dropout", "--data", str(tmp_path), "--dry-run", "--protocol", "quick"])
+    asked = ["--grid", "dropout", "--data", str(tmp_path), "--dry-run", "--protocol", "quick"]
+    code, output, _ = ended(main, [*asked, "--results", str(tmp_path / "results")])
     assert code == 0
     assert "  WARNING  100 of 100 test images are training images, too: accuracies on them say little" in output
     study = prepare_study("dropout", "quick", data=tmp_path, settings=Settings(dry_run=True)).plan().study
