@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -33,6 +33,9 @@ from ablations.cli import console, known, parse, run_script
 from cnnkit.errors import UserError
 from cnnkit.recipe import Precision, Recipe
 from cnnkit.spec import BASELINE
+
+if TYPE_CHECKING:
+    from cnnkit.train import Training
 
 BATCH_SIZE = 64
 USUAL, OURS = "usual", "ours"
@@ -112,6 +115,17 @@ def usual_rate(image_size: int, batches: int) -> float:
     raise AssertionError("the sample is too small")
 
 
+def rate_of(training: "Training", batches: int) -> float:
+    """Images a second of so many updates, after a first one that is left out."""
+    started = 0.0
+    for progress in training.run():
+        if progress.update == 1:
+            started = time.perf_counter()
+        if progress.update == batches + 1:
+            return batches * BATCH_SIZE / (time.perf_counter() - started)
+    raise AssertionError("the sample is too small")
+
+
 def our_rate(image_size: int, precision: Precision, batches: int) -> float:
     """Images a second of this project's training step."""
     from cnnkit.data import load
@@ -125,13 +139,7 @@ def our_rate(image_size: int, precision: Precision, batches: int) -> float:
         image_size=image_size,
         seed=0,
     )
-    started = 0.0
-    for progress in training.run():
-        if progress.update == 1:
-            started = time.perf_counter()
-        if progress.update == batches + 1:
-            return batches * BATCH_SIZE / (time.perf_counter() - started)
-    raise AssertionError("the sample is too small")
+    return rate_of(training, batches)
 
 
 def one_process_seconds(seeds: int) -> float:
@@ -259,13 +267,7 @@ def training_rate(mapped: bool, image_size: int = 64, batches: int = 60) -> floa
             data = replace(data, train=ImageSet(pixels, data.train.labels))
         recipe = Recipe(precision="bf16", batch_size=BATCH_SIZE)
         training = Training(build(BASELINE.vary(image_size=image_size)), recipe, data, image_size=image_size, seed=0)
-        started = 0.0
-        for progress in training.run():
-            if progress.update == 1:
-                started = time.perf_counter()
-            if progress.update == batches + 1:
-                return batches * BATCH_SIZE / (time.perf_counter() - started)
-    raise AssertionError("the sample is too small")
+        return rate_of(training, batches)
 
 
 def measure_data(out: Console, only: str | None, pictures: int, rounds: int) -> list[dict[str, object]]:
