@@ -35,6 +35,10 @@ SEEDED = re.compile(
 )
 """A run's name that ends in its seed, such as plain-seed-3."""
 FORMULA = re.compile(r"\s*[=@]")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}%?")
+"""A number whose comma may stand for the decimal point or between thousands."""
+LARGEST_VALUE = 1e15
+"""Of one number a run; squares of larger ones leave what can be computed with, and what people compare."""
 WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 LARGEST = 2**63 - 1
 YES, NO = (
@@ -593,6 +597,11 @@ class _Reader:
                 f"{self.source}: column {column.name!r} has commas and points in its numbers ({with_comma[0]!r}); write all "
                 "of them with a decimal point"
             )
+        if with_comma and all(THOUSANDS.fullmatch(text) for text in with_comma):
+            raise UserError(
+                f"{self.source}: {with_comma[0]!r} in column {column.name!r} may be {with_comma[0].replace(',', '')} or "
+                f"{with_comma[0].replace(',', '.')}; write numbers with a decimal point and nothing between thousands"
+            )
         if with_comma:
             self.notes.append(f"{with_comma[0]!r} is read as a number with a decimal comma")
         numbers = [_number(text, comma=True) for text in column.texts]
@@ -611,6 +620,13 @@ class _Reader:
             at = column.first(column.places[int(np.argmax(bad))])
             raise UserError(
                 f"{self.source}: {at} is not finite; leave the run out, or say in a column `status` that it diverged"
+            )
+        large = rows & (np.abs(numbers) > LARGEST_VALUE)
+        if large.any():
+            at = column.first(column.places[int(np.argmax(large))])
+            raise UserError(
+                f"{self.source}: {at} is beyond {LARGEST_VALUE:g}; give another unit, or say in a column `status` that the run "
+                "diverged"
             )
 
     def _metric(

@@ -80,7 +80,7 @@ def _corrected(p: float, adjusted: float) -> float:
 
 def _open(effect: PairedEffect, thresholds: Thresholds, metric: Metric) -> Verdict:
     """What would settle what is not settled."""
-    if not can_be_settled(effect, thresholds):
+    if effect.n_images and not can_be_settled(effect, thresholds):
         images = f"{effect.n_images:,} {'clusters of images' if effect.clustered else 'images'}"
         left = image_half_width(effect)
         if abs(effect.delta) + left < thresholds.margin:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -179,7 +180,8 @@ def references(value: Any) -> Iterator[str]:
 @contextlib.contextmanager
 def foreign_code(what: str) -> Iterator[None]:
     """Around code of the user's own: what it raises becomes one sentence that begins with `what`, it has no input to wait
-    for, what it prints goes to the error stream, and torch's global settings are afterwards as they were.
+    for, what it prints goes to the error stream, and torch's global settings and the current folder are afterwards as they
+    were.
 
     Raises: UserError: the code failed. Ctrl-C passes through.
     """
@@ -188,7 +190,7 @@ def foreign_code(what: str) -> Iterator[None]:
     )  # fmt: skip
     sys.stdin = io.StringIO()
     try:
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        with _folder_kept(), contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except UserError:
@@ -201,6 +203,21 @@ def foreign_code(what: str) -> Iterator[None]:
         torch.set_grad_enabled(gradients)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _folder_kept() -> Iterator[None]:
+    """Networks that change the current folder, to read files beside them, do not move a study's relative paths."""
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # it was removed: there is none to go back to
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.chdir(folder)
 
 
 def _timm_factory(name: str) -> Found:

@@ -399,3 +399,10 @@ def test_the_page_of_a_table_claims_no_more_than_the_table_knows(kind, tmp_path)
         assert "percentage point" not in page
         assert "test accuracy" not in page.lower()
         assert "No margin of equivalence was given" in page
+
+
+def test_runs_that_do_not_pair_and_do_not_differ_are_not_told_of_images_that_they_do_not_have():
+    table = pd.DataFrame({"arm": ["a"] * 3 + ["b"] * 3, "seed": [0, 1, 2, 10, 11, 12], "score": [1.5, 2.25, 0.5] * 2})
+    (effect,) = StudyTables(Outcomes.from_frame(table, baseline="a")).effects.query("arm == 'b'").itertuples()
+    assert effect.verdict == "inconclusive"
+    assert "image" not in effect.remark

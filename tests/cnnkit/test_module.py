@@ -1,4 +1,6 @@
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,14 @@ def test_input_is_there_again_after_a_users_code():
     with pytest.raises(UserError, match="mine failed with EOFError"), foreign_code("mine failed with"):
         input()
     assert sys.stdin is before
+
+
+def test_code_of_ones_own_that_changes_the_folder_does_not_move_relative_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with foreign_code("building failed with"):
+        os.chdir("/")
+    assert Path.cwd() == tmp_path
+    with pytest.raises(UserError, match="building failed with"), foreign_code("building failed with"):
+        os.chdir("/")
+        raise ValueError
+    assert Path.cwd() == tmp_path

@@ -270,6 +270,10 @@ FILES = {
     "a picture": ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text"),
     "Latin 1": ("t.csv", "arm,seed,acc\nä,0,71\n".encode("latin-1"), "is not in UTF-8 (line 2)"),
     "decimal commas between commas": ("t.csv", b"arm,seed,acc\na,0,71,2\na,1,70,9\n", "is no regular table"),
+    "commas between thousands": (
+        "t.csv", b'arm,seed,loss\na,0,"1,234"\nb,0,"999"\na,1,"1,244"\nb,1,"998"\n', "may be 1234 or 1.234; write numbers with",
+    ),
+    "an exploded loss": ("t.csv", RUNS.replace("70.9", "1e154").encode(), "'1e154' in column 'acc' (row 2) is beyond 1e+15"),
     "a row too short": ("t.csv", RUNS.encode() + b"b,3\n", "is no regular table"),
     "an open quote": ("t.csv", RUNS.encode() + b'"b,3,1\n', "is no regular table"),
     "damaged gzip": ("t.csv.gz", b"\x1f\x8b\x08\0garbage", "cannot"),
