@@ -206,7 +206,8 @@ def work() -> None:
     answers, requests = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
     os.dup2(2, 1)  # whatever a library prints
     warnings.simplefilter("ignore")
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    # An interrupted command removes the file before its workers see that it has ended: nobody waits for them then.
+    with contextlib.suppress(EOFError, BrokenPipeError, FileNotFoundError):
         canvas = pickle.load(requests)
         while True:
             pickle.dump(_decoded(pickle.load(requests), canvas), answers)
