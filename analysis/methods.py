@@ -317,10 +317,11 @@ def _recipe(values: Mapping[str, Any]) -> str:
     smoothing = f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
     images = f", on another draw of training images (split {recipe.split_seed})" if recipe.split_seed else ""
     labels = f", {recipe.random_labels:.0%} of the labels shuffled" if recipe.random_labels else ""
+    compiled = ", compiled by torch.compile" if recipe.compile else ""
     return (
         f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{of_head}"
         f"{schedule}{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, "
-        f"{recipe.precision} arithmetic{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}{images}{labels}"
+        f"{recipe.precision} arithmetic{compiled}{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}{images}{labels}"
     )
 
 

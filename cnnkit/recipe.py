@@ -68,6 +68,9 @@ class Recipe(Spec):
     precision: Precision = "fp32"
     """Arithmetic of convolutions and matrix products; fp32 has TF32 off. Where a device has no native bf16,
     bf16 becomes fp16 with a loss scaler (GPU) or fp32 (CPU), and the record says so."""
+    compile: bool = False
+    """Whether the network's training passes are compiled (torch.compile), which fuses kernels: other roundings and other draws
+    of dropout, hence other numbers. It pays where training takes minutes; compiling takes up to one for each network."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training images."""
     split_seed: NonNegativeInt = 0

@@ -23,6 +23,7 @@ from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
 from cnnkit.augment import augment, draw, to_input, to_unit
+from cnnkit.compiled import compiled
 from cnnkit.errors import UserError, brief
 from cnnkit.evaluate import predict, top1
 from cnnkit.graphs import Graphed
@@ -121,7 +122,8 @@ class Training:
     Args: image_size: height and width of the network's input, in pixels. normalisation: of the images, by default the data's
         own. cuda_graphs: on a GPU, launch an update's kernels together (`cnnkit.graphs`); the numbers are the same.
     Raises: UserError: timm knows no such optimizer; no parameter requires a gradient; the recipe asks for a split that the
-        data do not hold the images of, or speaks of a last layer that the network has not.
+        data do not hold the images of, or speaks of a last layer that the network has not. With the first update: the network
+        cannot be compiled here.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         graphed = cuda_graphs and self.device.type == "cuda" and self.images.are_on_the_device
         self._graphed = Graphed(self._passes, self.model, full_batch=recipe.batch_size) if graphed else None
+        self._compiled = compiled(self.model) if recipe.compile else None
         self.curve: list[Epoch] = []
         self._validation_logits: np.ndarray | None = None
 
@@ -234,11 +237,16 @@ class Training:
         inputs = inputs.contiguous(memory_format=FORMATS[self.memory_format])
         autocast = AUTOCAST[self.precision]
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
-            logits = model(inputs)
+            logits = self._network(model, len(chosen))(inputs)
         loss = F.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=self.recipe.label_smoothing)
         model.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         return loss.detach()
+
+    def _network(self, model: nn.Module, images: int) -> Callable[[Tensor], Tensor]:
+        """The compiled network for full batches, which it was compiled for; `model` itself for all others."""
+        takes_it = model is self.model and images == min(self.recipe.batch_size, len(self.data.train))
+        return self._compiled if self._compiled is not None and takes_it else model
 
     def _inputs(self, images: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Stored images as they enter the network, augmented where random numbers are given."""

@@ -49,6 +49,8 @@ class Arguments:
     """documented, or quick or smoke to try it out: only of the documented one is there a verdict."""
     precision: Precision | None = None
     """Arithmetic, where it is not the protocol's: bf16 takes half of the time on CPUs and GPUs that have it."""
+    cuda_graphs: bool = False
+    """On GPUs, launch all kernels of an update together, as in run_ablation.py."""
     data: str = "auto"
     """A folder with CIFAR-10; sample; or auto, as in run_ablation.py."""
     results: Path = Path("results")
@@ -65,6 +67,7 @@ def as_run_ablation(args: Arguments, protocol: str) -> list[str]:
         *("--grid", GRID, "--protocol", protocol, "--data", args.data, "--results", str(args.results)),
         *("--seeds", str(args.seeds)),
         *(() if args.precision is None else ("--recipe.precision", args.precision)),
+        *(("--cuda-graphs",) if args.cuda_graphs else ()),
     ]
 
 
@@ -80,7 +83,10 @@ def main(arguments: Sequence[str]) -> int:
 
     from ablations.running import Settings, prepare_study
 
-    settings = Settings(seeds=args.seeds, dry_run=args.dry_run, arguments=tuple(as_run_ablation(args, name)))
+    settings = Settings(
+        seeds=args.seeds, dry_run=args.dry_run, cuda_graphs=args.cuda_graphs,
+        arguments=tuple(as_run_ablation(args, name)),
+    )  # fmt: skip
     prepared = prepare_study(GRID, protocol, data=args.data, results=args.results, settings=settings, out=out)
     describe(prepared, out)
     if args.dry_run:
