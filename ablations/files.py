@@ -15,6 +15,7 @@ from pathlib import Path
 from cnnkit.errors import UserError
 
 MODE = 0o644  # less the umask, of all files alike
+LINK = "is a link, and a results folder does not reach beyond itself"
 UNFINISHED = ".unfinished"
 """Ending of a file that is being written."""
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -69,7 +70,9 @@ def read(file: Path) -> bytes:
 
     Raises: OSError: there is none, it is a link, or no plain file.
     """
-    if not file.is_symlink() and file.exists() and not file.is_file():  # a pipe would keep its reader for ever
+    if file.is_symlink():
+        raise OSError(20, LINK, str(file))
+    if file.exists() and not file.is_file():  # a pipe would keep its reader for ever
         raise OSError(22, "not a plain file", str(file))
     descriptor = os.open(file, os.O_RDONLY | _NO_LINKS)
     with os.fdopen(descriptor, "rb") as stream:
@@ -91,7 +94,7 @@ def folder(root: Path, *parts: str) -> Path:
     for part in parts:
         path = path / part
         if path.is_symlink():
-            raise OSError(20, "is a link, and a results folder does not reach beyond itself", str(path))
+            raise OSError(20, LINK, str(path))
         path.mkdir(exist_ok=True)
     return path
 

@@ -82,11 +82,19 @@ class Store:
         self._judged: dict[str, tuple[list[Stamp], str | None]] = {}
         self._hashed = 0
         if not os.path.lexists(root / "ablations.json"):
+            if any((root / "studies").glob("*/study.json")):
+                raise UserError(
+                    f"{root} has studies, but no ablations.json, which says of which data they are; run the command of one of "
+                    f"its studies again, which writes it anew and trains nothing that is finished"
+                )
             raise UserError(f"{root} is not a results folder: it has no ablations.json; give the --results of a study")
         try:
             self.about = _parse(Root, root / "ablations.json")
         except DamagedRecord as error:
-            raise UserError(f"{root} cannot be read: {error}") from error
+            raise UserError(
+                f"{root} cannot be read: {error}; move ablations.json away and run the command of one of its studies again, "
+                f"which writes it anew and trains nothing that is finished"
+            ) from error
         if self.about.format > FORMAT:
             raise UserError(f"{root} was written by a newer version (format {self.about.format}); update this software")
 
@@ -114,7 +122,8 @@ class Store:
             if not os.access(root / "cells", os.W_OK):
                 raise PermissionError(13, "Permission denied", str(root / "cells"))
         except OSError as error:
-            raise UserError(f"cannot write to the results folder {root}: {error.strerror}") from error
+            inside = f"{error.filename}: " if error.filename not in {None, str(root)} else ""
+            raise UserError(f"cannot write to the results folder {root}: {inside}{error.strerror}") from error
         return cls.reading(root, data=data, data_description=data_description)
 
     @classmethod
@@ -239,12 +248,13 @@ class Store:
         """Moves what cannot be trusted out of the way of cells that are to be trained: records that were altered or cut
         short, and folders without one. It is kept in ROOT/damaged. A sentence for each.
 
-        Raises: UserError: the disk refuses it.
+        Raises: UserError: the disk refuses it; a result is there by a link, which nothing is wrong with but that it is not read.
         """
         said = []
         for key in keys:
             fault = self.fault(key)
             if fault is not None:
+                self._refuse_links(key)
                 folder = self.cell_folder(key)
                 with (
                     files.one_sentence_errors(folder),
@@ -253,11 +263,23 @@ class Store:
                     said.append(f"{fault}; moved to {self._set_aside(key)}, and the cell is trained again")
         return said
 
+    def _refuse_links(self, key: str) -> None:
+        """Results under git-annex or DVC are links: to train such a cell again would cost more than to copy its files."""
+        folder = self.cell_folder(key)
+        for path in (folder, folder / "record.json", folder / "logits.safetensors", folder / WEIGHTS):
+            if path.is_symlink():
+                raise UserError(
+                    f"{path} {files.LINK}; put the files themselves there (cp -rL copies them so, git annex unlock brings them "
+                    f"back), or remove the link to have the cell trained again"
+                )
+
     def _judge(self, key: str) -> str | None:
         folder = self.cell_folder(key)
         if not os.path.lexists(folder):
             return None
-        if folder.is_symlink() or not folder.is_dir():
+        if folder.is_symlink():
+            return f"{folder} {files.LINK}"
+        if not folder.is_dir():
             return f"{folder} is no folder"
         try:
             record = self.read(key)

@@ -47,9 +47,6 @@ def damage(store: Store, how: str) -> None:
     elif how == "a file in its place":
         shutil.rmtree(folder)
         folder.write_text("x")
-    elif how == "a link in its place":
-        folder.rename(store.root.parent / "elsewhere")
-        folder.symlink_to(store.root.parent / "elsewhere")
     elif how == "another cell's":
         shutil.rmtree(folder)
         write(store, OTHER)
@@ -67,7 +64,7 @@ def damage(store: Store, how: str) -> None:
 
 
 KINDS = [
-        "no record", "empty", "a file in its place", "a link in its place", "another cell's", "truncated record.json",
+        "no record", "empty", "a file in its place", "another cell's", "truncated record.json",
         "truncated logits.safetensors", "truncated weights.safetensors", "altered record.json",
         "altered logits.safetensors", "altered weights.safetensors", "no logits",
 ]  # fmt: skip
@@ -237,6 +234,26 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(store, monk
     assert not [*store.root.rglob("*.unfinished")]
 
 
+@pytest.mark.parametrize(
+    ("content", "does"), [(None, "no ablations.json, .* writes it anew"), ("{}", "move ablations.json away")]
+)
+def test_without_what_a_results_folder_says_about_itself_there_is_a_way_on(store, content, does):
+    shutil.copytree(STORED.parent / "studies", store.root / "studies", dirs_exist_ok=True)
+    about = store.root / "ablations.json"
+    about.unlink() if content is None else about.write_text(content)
+    with pytest.raises(UserError, match=does):
+        Store(store.root)
+    about.unlink(missing_ok=True)
+    assert Store.open(store.root, data="abc", data_description="some data").study("depth-smoke") is not None
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(store):
+    shutil.rmtree(store.root / "cells")
+    (store.root / "cells").write_text("")
+    with pytest.raises(UserError, match=r"results folder .*: .*cells: File exists"):
+        Store.open(store.root, data="abc", data_description="some data")
+
+
 @pytest.mark.parametrize("folder", ["unfinished", "failed", "studies", "cells"])
 def test_a_planted_link_is_not_followed(store, tmp_path, folder):
     """A results folder that a stranger made does not reach beyond itself."""
@@ -278,12 +295,25 @@ def test_a_record_that_is_a_link_or_a_pipe_is_damaged(store, tmp_path):
     file = store.cell_folder(KEY) / "record.json"
     file.rename(tmp_path / "record.json")
     file.symlink_to(tmp_path / "record.json")
-    with pytest.raises(DamagedRecord):
+    with pytest.raises(DamagedRecord, match="is a link"):
         store.read(KEY)
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(DamagedRecord, match="not a plain file"):
         store.read(KEY)
+
+
+@pytest.mark.parametrize("name", ["", "record.json", "logits.safetensors", "weights.safetensors"])
+def test_results_that_are_links_are_not_trained_again(store, tmp_path, name):
+    """As git-annex and DVC keep large files."""
+    write(store)
+    path = store.cell_folder(KEY) / name
+    path.rename(tmp_path / "kept")
+    path.symlink_to(tmp_path / "kept")
+    assert not store.is_finished(KEY)
+    with pytest.raises(UserError, match=r"is a link, .*cp -rL"):
+        store.set_damaged_aside([KEY])
+    assert path.is_symlink()
 
 
 def manifest() -> Study:
