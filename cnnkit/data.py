@@ -6,6 +6,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -21,6 +22,7 @@ __all__ = ["CLASSES", "SAMPLE", "Data", "ImageSet", "find", "is_documented", "is
 
 CLASSES = CIFAR10_CLASSES
 DOWNLOAD_HOST = "www.cs.toronto.edu"
+MOST_INNER = 20  # folders that are looked into
 NETWORK_PATIENCE = 10  # seconds until a missing network is taken as such
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -63,6 +65,8 @@ def find(
         networks take, by which the size follows that pictures are stored at. download: whether it may be.
     Raises: UserError: the folder is missing, or holds something else.
     """
+    if not str(data).strip():
+        raise UserError("the data have no name; give --data a folder of images, 'sample' or 'auto'")
     if str(data) == "sample":
         return _found(Place(SAMPLE, options, image_size))
     if str(data) != "auto":
@@ -100,14 +104,33 @@ def _found(place: Place) -> Found:
     with _one_sentence(place.path):
         if not place.path.exists():
             raise UserError(f"no data folder at {place.path}; give --data a folder of images, or 'sample'")
-        for reader in READERS:
-            found = reader(place)
-            if found is not None:
-                return _guarded(place, found)
+        try:
+            found = _read_by_one(place)
+        except UserError as error:
+            inner = _inner(place)
+            raise error if inner is None else UserError(f"{error}; its folder {inner} holds a data set") from error
+    if found is not None:
+        return _guarded(place, found)
+    inner = _inner(place)
     raise UserError(
         f"{place.path} holds no data set that is known: neither CIFAR-10, CIFAR-100 or MNIST as they are downloaded, nor Parquet "
         f"files with images, nor a folder of pictures for each class"
+        f"{'' if inner is None else f'; its folder {inner} does'}"
     )
+
+
+def _read_by_one(place: Place) -> Found | None:
+    return next((found for reader in READERS if (found := reader(place)) is not None), None)
+
+
+def _inner(place: Place) -> Path | None:
+    """A folder in the given one that holds a data set: archives often unpack so."""
+    with contextlib.suppress(OSError):
+        for folder in sorted(entry for entry in place.path.iterdir() if entry.is_dir())[:MOST_INNER]:
+            with contextlib.suppress(UserError, OSError):
+                if _read_by_one(replace(place, path=folder)) is not None:
+                    return folder
+    return None
 
 
 def _guarded(place: Place, found: Found) -> Found:

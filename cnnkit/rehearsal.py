@@ -27,7 +27,13 @@ def rehearse(spec: ModuleSpec, recipe: Recipe) -> None:
     Raises: UserError: one of these fails, or gives other numbers for the same seed.
     """
     short = recipe.vary(
-        epochs=2, batch_size=BATCH, schedule="none", warmup_epochs=0, decay_epochs=None, split_seed=0, random_labels=0,
+        epochs=2,
+        batch_size=BATCH,
+        schedule="none",
+        warmup_epochs=0,
+        decay_epochs=None,
+        split_seed=0,
+        random_labels=0,
         compile=False,
     )
     _rehearse(spec.model_dump_json(), short.model_dump_json())

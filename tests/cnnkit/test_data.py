@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from cnnkit import data as data_module
 from cnnkit.data import CLASSES, Data, ImageSet, load
@@ -396,3 +397,19 @@ def test_a_pickle_of_a_stranger_is_not_executed(tmp_path):
         load(tmp_path)
     pickle.loads((folder / "test_batch").read_bytes())
     assert trace.exists(), "the pickle would have run"
+
+
+def test_a_data_set_one_folder_deeper_is_pointed_to(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        file = tmp_path / "unpacked" / "data" / ("cat", "dog")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    with pytest.raises(UserError, match=r"of one class, data; .*; its folder .*unpacked.data holds a data set"):
+        load(tmp_path / "unpacked")
+    assert len(load(tmp_path / "unpacked" / "data").about.classes) == 2
+
+
+def test_data_without_a_name_are_not_the_current_folder():
+    with pytest.raises(UserError, match="the data have no name"):
+        load("")

@@ -239,7 +239,7 @@ COMMAND_LINES = [
     (["--grid", "depth", "--dry-run", "--data", "/no/such/folder"], "/no/such/folder"),
     (["--grid", "depth", "--dry-run", "--data", "."], "holds no data set that is known"),
     (["--grid", "depth", "--dry-run", "--data", "smaple"], "no data folder at smaple"),
-    (["--grid", "depth", "--dry-run", "--data", ""], "holds no data set that is known"),
+    (["--grid", "depth", "--dry-run", "--data", ""], "the data have no name"),
 ]
 
 
