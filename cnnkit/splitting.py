@@ -57,6 +57,9 @@ def split(
         )
     rows = {part: _in_order(table, chosen) for part, chosen in given.items()}
     notes: list[str] = []
+    in_two = _in_two_classes(table)
+    if in_two:
+        notes.append(f"{in_two:,} image{'s' * (in_two > 1)} in two classes, so that one label is wrong")
     if drop_duplicates:
         rows, dropped = _without_duplicates(table, rows)
         notes.append(f"{dropped:,} duplicate{'s' * (dropped > 1)} left out" if dropped else "no duplicates")
@@ -103,6 +106,15 @@ def _without_duplicates(table: Table, rows: Mapping[Part, np.ndarray]) -> tuple[
                 seen.add(content)
             kept[part] = rows[part][new]
     return kept, sum(map(len, rows.values())) - sum(map(len, kept.values()))
+
+
+def _in_two_classes(table: Table) -> int:
+    """How many different images stand in more than one class."""
+    high, low = np.ascontiguousarray(table.digests).view(">u8").T
+    order = np.lexsort((table.labels, low, high))
+    high, low, labels = high[order], low[order], table.labels[order]
+    same = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    return len(np.unique(low[1:][same & (labels[1:] != labels[:-1])]))
 
 
 def _made(table: Table, train: np.ndarray, made: list[Part]) -> dict[Part, np.ndarray]:

@@ -58,6 +58,12 @@ def test_parts_that_are_given_are_taken_as_they_are():
     assert made.notes == ()
 
 
+def test_an_image_in_two_classes_is_said():
+    contents = [*range(28), 0, 0]
+    again = parts(table([0, 1, 2] * 10, contents), {"train": range(30)})  # content 0 in the classes a, b and c
+    assert again.notes[0] == "1 image in two classes, so that one label is wrong"
+
+
 def test_duplicates_stay_where_they_are_tested():
     contents = [0, 1, 2, 3, 4, 5, 0, 6, 7, 1, 8, 9]
     one = table([0, 1, 2] * 4, contents)
