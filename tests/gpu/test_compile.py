@@ -9,6 +9,7 @@ from cnnkit import ConvNetSpec, Recipe, build
 from cnnkit.errors import UserError
 from cnnkit.train import Fit, Training
 
+pytestmark = pytest.mark.filterwarnings("default")  # some versions of PyTorch's compiler warn of themselves
 SPEC = ConvNetSpec(image_size=32, widths=(8, 16), hidden_width=16, dropout=0.0)
 EAGER = Recipe(epochs=2, batch_size=32, learning_rate=1e-3)
 COMPILED = EAGER.vary(compile=True)
