@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from ablations.units import counted
@@ -454,7 +455,7 @@ def larger_batches_do_not_fit(evidence: Evidence) -> Finding:
     fits = int(own["largest_batch"])
     words = (
         f"In fp32 a step of the documented network takes about {_gigabytes(own['bytes'])} at batch 64, and "
-        f"{_gigabytes(CARD)} hold up to about batch {fits}. {ESTIMATED}"
+        f"{_gigabytes(CARD)} hold up to about batch {fits}. {ESTIMATED}{_reserved(evidence)}"
     )
     kind: Kind = "supported" if fits < MOST_BATCH else "not supported"
     return Finding(kind, words, float(fits), unit="images, the largest batch", source="an estimate")
@@ -473,6 +474,20 @@ def deeper_networks_do_not_fit(evidence: Evidence) -> Finding:
     )
     kind: Kind = "supported" if float(largest["bytes"]) > CARD else "not supported"
     return Finding(kind, words, float(largest["bytes"]) / 2**30, unit="GB at batch 64", source="an estimate")
+
+
+def _reserved(evidence: Evidence) -> str:
+    """What whole cells of the documented study took of a GPU, where some were trained on one."""
+    cells = [
+        study.outcomes.cells.query("is_baseline and peak_memory.notna()")
+        for study in evidence.ranked
+        if trains_the_documented_baseline(study.outcomes)
+    ]
+    if not cells:
+        return ""
+    most = pd.concat(cells).groupby(["device", "precision"], sort=True)["peak_memory"].max()
+    said = [f"{_gigabytes(reserved)} on {device} in {precision}" for (device, precision), reserved in most.items()]
+    return f" A whole cell, evaluation in batches of 250 images included, reserved {' and '.join(said)}." if said else ""
 
 
 def _gigabytes(count: float) -> str:

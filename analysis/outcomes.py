@@ -48,10 +48,10 @@ CELLS = [
     *("arm", "is_baseline", "seed", "key", "status", "note", "changes", "chosen", "protocol", "epochs", "parameters"),
     *("head_share", "multiply_adds", "receptive_field", "work", "validation_accuracy", "test_accuracy", "seconds"),
     *("device", "device_type", "precision", "threads", "trials_at_once", "gpu_share", "micro_batch"),
-    *("versions", "started", "finished"),
+    *("peak_memory", "versions", "started", "finished"),
 ]
 """Columns of `Outcomes.cells`. Whether or not they are known, they are there."""
-COUNTS = ["epochs", "parameters", "multiply_adds", "work", "threads", "trials_at_once", "micro_batch"]
+COUNTS = ["epochs", "parameters", "multiply_adds", "work", "threads", "trials_at_once", "micro_batch", "peak_memory"]
 """Of them, whole numbers that may be unknown."""
 MEASURED = ["head_share", "receptive_field", "validation_accuracy", "test_accuracy", "seconds", "gpu_share"]
 """Of them, numbers that may be unknown."""
@@ -172,7 +172,8 @@ class Outcomes:
     changes and chosen (what the arm changes in the baseline, and what was chosen for it by validation accuracy, in words),
     protocol, epochs (of its training), parameters, head_share, multiply_adds, receptive_field (original pixels), work
     (multiply-adds of the whole cell), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device,
-    device_type, precision, threads, trials_at_once, gpu_share, micro_batch, versions, started, finished (UTC, ISO 8601).
+    device_type, precision, threads, trials_at_once, gpu_share, micro_batch, peak_memory (bytes that a GPU's allocator reserved at most), versions, started, finished (UTC,
+    ISO 8601).
     What is not known is missing."""
     read_answers: Callable[[], Answers]
     """Called once, when answers are first asked for."""
@@ -742,6 +743,7 @@ def _measured(record: Record) -> dict[str, Any]:
         "trials_at_once": provenance.trials_at_once,
         "gpu_share": provenance.gpu_share,
         "micro_batch": provenance.micro_batch,
+        "peak_memory": record.peak_memory,
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
         "started": provenance.started,
         "finished": provenance.finished,

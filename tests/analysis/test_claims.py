@@ -427,6 +427,16 @@ def test_memory_is_claimed_to_be_short_only_if_something_within_reach_does_not_f
     assert verdicts(CARD * 8) == ("not supported", "not supported")
 
 
+def test_what_whole_cells_took_of_a_gpu_is_said_beside_the_estimate():
+    outcomes = study({"baseline": FIVE[:2]}).outcomes
+    arm = replace(outcomes.baseline, spec={**outcomes.baseline.spec, "image_size": 224})
+    cells = outcomes.cells.assign(peak_memory=[3 * 2**30, 5 * 2**30], device="a card")
+    on_a_gpu = StudyTables(replace(outcomes, arms=(arm,), cells=cells))
+    said = found("larger batches", on_a_gpu, memory=memory_table(CARD))["sentence"]
+    assert said.endswith("A whole cell, evaluation in batches of 250 images included, reserved 5 GB on a card in bf16.")
+    assert "reserved" not in found("larger batches", study({"baseline": FIVE}), memory=memory_table(CARD))["sentence"]
+
+
 def test_a_deeper_network_that_needs_more_than_the_card_is_found():
     table = memory_table(CARD)
     deepest = table["blocks"].eq(7) & table["width"].eq(1)
