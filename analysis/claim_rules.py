@@ -487,7 +487,9 @@ def _reserved(evidence: Evidence) -> str:
         return ""
     most = pd.concat(cells).groupby(["device", "precision"], sort=True)["peak_memory"].max()
     said = [f"{_gigabytes(reserved)} on {device} in {precision}" for (device, precision), reserved in most.items()]
-    return f" A whole cell, evaluation in batches of 250 images included, reserved {' and '.join(said)}." if said else ""
+    return (
+        f" A whole cell, evaluation in batches of 250 images included, reserved {' and '.join(said)}." if said else ""
+    )
 
 
 def _gigabytes(count: float) -> str:

@@ -98,9 +98,15 @@ def judged(published: float, accuracies: Sequence[float]) -> Verdict:
     if high - low > 2 * RESOLUTION:
         needed = seeds_for(sd, RESOLUTION)
         then = (
-            "and no number of seeds would narrow it enough" if needed is None else f"and about {needed} seeds would do"
+            "no number of seeds would narrow it enough"
+            if needed is None
+            else f"{needed} seeds of this spread would narrow it enough"
         )
-        return Verdict("undecided", f"{100 * published:.2f} % lies in {interval}, which says no to little; {then}.")
+        return Verdict(
+            "undecided",
+            f"{100 * published:.2f} % lies in {interval}, which reaches further than {100 * RESOLUTION:g} points to either side "
+            f"and so would exclude little; {then}.",
+        )
     return Verdict("consistent", f"{100 * published:.2f} % lies in {interval}.")
 
 

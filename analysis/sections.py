@@ -58,6 +58,13 @@ def effects(source: Source) -> list[Section]:
     too_many = (
         f"{arms} arms are too many for a table of all pairs; report.py --against compares all with any one of them."
     )
+    if arms == 1:
+        return [
+            Section(
+                "Accuracy and costs",
+                tables=[tables.effects_of(study, title=title), tables.arms(study.effects, title=title)],
+            )
+        ]
     single_runs = "Single runs against the baseline: each differs from it in about half of all factors at once."
     return [
         Section(
@@ -214,7 +221,8 @@ def classes(source: Source) -> list[Section]:
     of_class = tables.class_table(study.class_table)
     of_each = (of_class.caption.replace("by class", "of each arm and class"), of_class)
     if changes.empty:  # no arm has a pair
-        return [Section("Classes", figures=source.pictures("per_class"), details=[of_each])]
+        figures = source.pictures("per_class") if len(study.outcomes.arms) > 1 else []
+        return [Section("Classes", figures=figures, details=[of_each])]
     details = [("Differences by class", tables.class_effects(changes)), of_each]
     parts = [("confusions", tables.confusions(study.gained_and_lost))] if len(study.confusions) else []
     if (changes["kind"] != "class").any():
@@ -333,7 +341,11 @@ def reliance(source: Source) -> list[Section]:
     made = set(found["change"])
     left_out = [change.name for change in CHANGES if change.name not in made]
     section = Section("Reliance", _lacking(measures.missing("reliance")), source.drawn("reliance"))
-    section = _worth_showing(section, measure_tables.reliance(found, left_out), "changes of arms")
+    table = measure_tables.reliance(found, left_out)
+    if len(source.study.outcomes.arms) == 1:
+        section = replace(section, tables=[table])
+    else:
+        section = _worth_showing(section, table, "changes of arms")
     by_class = measure_tables.reliance_by_class(measures.reliance_by_class)
     return [replace(section, details=[*section.details, ("By class", by_class)])]
 
