@@ -485,8 +485,10 @@ def _reserved(evidence: Evidence) -> str:
     ]
     if not cells:
         return ""
-    most = pd.concat(cells).groupby(["device", "precision"], sort=True)["peak_memory"].max()
-    said = [f"{_gigabytes(reserved)} on {device} in {precision}" for (device, precision), reserved in most.items()]
+    most = pd.concat(cells).groupby(["device", "precision"], as_index=False)["peak_memory"].max()
+    said = [
+        f"{_gigabytes(row['peak_memory'])} on {row['device']} in {row['precision']}" for row in most.to_dict("records")
+    ]
     return (
         f" A whole cell, evaluation in batches of 250 images included, reserved {' and '.join(said)}." if said else ""
     )
