@@ -485,7 +485,7 @@ def _reserved(evidence: Evidence) -> str:
     ]
     if not cells:
         return ""
-    most = pd.concat(cells).groupby(["device", "precision"], as_index=False)["peak_memory"].max()
+    most = pd.concat(cells).groupby(["device", "precision"])["peak_memory"].max().reset_index()
     said = [
         f"{_gigabytes(row['peak_memory'])} on {row['device']} in {row['precision']}" for row in most.to_dict("records")
     ]
