@@ -191,7 +191,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     compared_at, overlap (mean).
     """
     return (
-        table.assign(right=table["right"].astype("Float64"))
+        table.assign(right=table["right"].astype("Float64").astype("float64"))
         .groupby(["arm", "seed"], sort=False)
         .agg(
             images=("image", "size"),
