@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.documented import Documented, documented
-from analysis.outcomes import Outcomes, StudiedArm
+from analysis.outcomes import Outcomes
 from analysis.reproduction import is_the_documented_network
 from analysis.statistics import PairedEffect, paired_effect
+from analysis.studied import StudiedArm
 from analysis.study_tables import StudyTables
 
 Kind = Literal["supported", "not supported", "inconclusive", "not testable", "not measured"]

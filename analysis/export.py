@@ -11,8 +11,9 @@ from uuid import uuid4
 import pandas as pd
 
 from ablations.interruption import removed_if_interrupted
-from analysis.outcomes import Outcomes, StudiedArm
+from analysis.outcomes import Outcomes
 from analysis.render import csv_text
+from analysis.studied import StudiedArm
 
 MARK = "made-by-ablations-export"
 """A file in each folder that was written here, which may be replaced."""

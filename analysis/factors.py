@@ -19,8 +19,8 @@ from jaxtyping import Int
 from ablations.arm import Level
 from ablations.units import counted, level_text
 from analysis.effects import Correct, points
-from analysis.outcomes import StudiedArm
 from analysis.statistics import SIGNIFICANT, PairedEffect, contrast_effect, holm
+from analysis.studied import StudiedArm
 
 EFFECTS = (
     "kind", "factor", "level", "reference", "other_factor", "other_level", "other_reference", "at_level", "at_reference",

@@ -13,8 +13,9 @@ from ablations.record import loads_weights
 from ablations.text import quoted
 from ablations.units import counted, duration
 from analysis.metric import ACCURACY, Metric
-from analysis.outcomes import Outcomes, StudiedArm, in_words
+from analysis.outcomes import Outcomes
 from analysis.sequential import UNLIKELY
+from analysis.studied import StudiedArm, in_words
 from cnnkit.description import KRIZHEVSKY, DataDescription
 from cnnkit.recipe import Augmentation, Recipe
 from cnnkit.spec import ConvNetSpec, Spec
@@ -321,7 +322,8 @@ def _recipe(values: Mapping[str, Any]) -> str:
     return (
         f"for {counted(recipe.epochs, 'epoch')} with {recipe.optimizer} (learning rate {recipe.learning_rate:g}{of_head}"
         f"{schedule}{warm_up}, weight decay {recipe.weight_decay:g}, batch size {recipe.batch_size}{smoothing}, "
-        f"{recipe.precision} arithmetic{compiled}{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}{images}{labels}"
+        f"{recipe.precision} arithmetic{compiled}{'; ' if others else ''}{others}) and {_augmentation(recipe.augmentation)}"
+        f"{images}{labels}"
     )
 
 

@@ -10,8 +10,8 @@ as it allows.
 """
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -21,143 +21,27 @@ from typing import Any, Literal, Self, Unpack
 import numpy as np
 import pandas as pd
 
-from ablations.arm import Level
-from ablations.cell import SplitSizes
 from ablations.cli import known
-from ablations.designs import ScreeningDesign
-from ablations.record import ArmEntry, ClassQuestion, Command, LookPlan, Part, Record, Study, StudyCell, Tuning, looks
-from ablations.store import DamagedRecord, Store
+from ablations.record import ClassQuestion, Command, Part, Study, looks
+from ablations.store import Store
 from ablations.text import printable, quoted
 from ablations.units import counted
-from analysis import frames
+from analysis import frames, stored
 from analysis.metric import ACCURACY, Detail, Metric
-from cnnkit.cost import Cost
-from cnnkit.description import DataDescription
+from analysis.studied import Answers, Description, Excluded, Predictions, StudiedArm, cell_table, in_words
 from cnnkit.errors import UserError
 from cnnkit.metrics import Epoch
 
 Pairing = Literal["seeds", "shared seeds"]
 """Which runs are compared: those of one seed; the same where two arms share enough of them, else all runs as independent ones."""
-Predictions = Mapping[str, Mapping[int, np.ndarray]]
-"""For each arm and seed, the class that the network predicts for each test image, a position in the class names."""
+
 
 MOST_CLASSES = 500
 """Of more, nobody reads tests by class, which would be hundreds of thousands."""
 
-CELLS = [
-    *("arm", "is_baseline", "seed", "key", "status", "note", "changes", "chosen", "protocol", "epochs", "parameters"),
-    *("head_share", "multiply_adds", "receptive_field", "work", "validation_accuracy", "test_accuracy", "seconds"),
-    *("device", "device_type", "precision", "threads", "trials_at_once", "gpu_share", "micro_batch"),
-    *("peak_memory", "versions", "started", "finished"),
-]
-"""Columns of `Outcomes.cells`. Whether or not they are known, they are there."""
-COUNTS = ["epochs", "parameters", "multiply_adds", "work", "threads", "trials_at_once", "micro_batch", "peak_memory"]
-"""Of them, whole numbers that may be unknown."""
-MEASURED = ["head_share", "receptive_field", "validation_accuracy", "test_accuracy", "seconds", "gpu_share"]
-"""Of them, numbers that may be unknown."""
-TEXTS = ["key", "note", "changes", "chosen", "protocol"]
-"""Of them, texts that are empty where there is nothing to say."""
+UNNAMED = Description("study")
 MOST_REASONS = 2
 """Of cells that are left out, in a line; the others stand on the page."""
-
-
-def cell_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """What is known of each cell, as `Outcomes.cells`. A row needs arm, is_baseline, seed and status."""
-    table = pd.DataFrame([{name: row.get(name) for name in CELLS} for row in rows], columns=CELLS)
-    return table.fillna(dict.fromkeys(TEXTS, "")).astype(
-        {**dict.fromkeys(COUNTS, "Int64"), **dict.fromkeys(MEASURED, "float64"), **dict.fromkeys(TEXTS, "str")}
-    )
-
-
-@dataclass(frozen=True)
-class StudiedArm:
-    """An arm as analysis knows it. Only its name has to be known, and which arm is the baseline."""
-
-    name: str
-    is_baseline: bool = False
-    levels: Mapping[str, Level] = field(default_factory=dict)
-    """The level of each factor of the grid."""
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that differ from the baseline's, with this arm's values."""
-    chosen: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the recipe that were chosen once for this arm by validation accuracy, with their values."""
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    """The network, as its manifest has it."""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    """How it is trained, likewise."""
-    start: str = ""
-    """What the weights are called that it starts from; empty where they are random, or not known."""
-    epochs: int | None = None
-    costs: Cost | None = None
-    work: int | None = None
-    """Multiply-adds of the training and the evaluations of one cell."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a study says about itself, for titles, methods and provenance."""
-
-    name: str
-    question: str = ""
-    protocol: str = ""
-    """Its name, and what the command line changed in it."""
-    data: DataDescription | None = None
-    split: SplitSizes | None = None
-    commands: Sequence[Command] = ()
-    damaged_commands: Sequence[str] = ()
-    """A sentence on each run of which nothing is known, since its file cannot be trusted."""
-    folder: Path | None = None
-    """Where the study lies, and its report belongs."""
-    looks: LookPlan | None = None
-    """The plan by which arms stopped, where there is one."""
-    other_looks: int = 0
-    """Looks by which arms stopped that were planned for other comparisons."""
-    tuning: Tuning | None = None
-    """What every seed of each arm has chosen for itself by its validation accuracy; `Outcomes.cells` says what."""
-    class_questions: Sequence[ClassQuestion] = ()
-    """Classes, or groups of classes, of which each gets a test of its own."""
-    source: str = ""
-    """What results were read from where they are not this software's own, such as: the table runs.csv."""
-    fingerprint: str = ""
-    """Of the table's file, such as: SHA-256 0123456789ab."""
-    notes: Sequence[str] = ()
-    """How a table was taken, or what the grid says about its baseline: sentences."""
-    screening: ScreeningDesign | None = None
-    """The design that arms are runs of, where they are."""
-
-    @property
-    def data_text(self) -> str:
-        """Which images, in a line; empty where that is not known."""
-        return "" if self.data is None else self.data.text
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """A cell whose answers are not used."""
-
-    arm: str
-    seed: int
-    status: str
-    """missing, running, failed, diverged or damaged."""
-    reason: str
-    """A sentence; empty where the status says all."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the networks of a study answered to its test images."""
-
-    labels: np.ndarray
-    """Class of each test image, a position in the class names: (images,) int64. Empty where no cell can be read."""
-    predictions: Predictions
-    """Every arm is there, and of its seeds those that can be used: (images,) of the smallest type that holds the classes."""
-    clusters: np.ndarray | None = None
-    """Which test images belong together, such as frames of one video: any number, the same for those of one cluster, (images,)
-    int64. None: each stands for itself."""
-    values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    """Of each arm and seed the metric, where that is all that is known."""
-    damaged: Sequence[Excluded] = ()
-    """Finished cells whose logits cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +56,8 @@ class Outcomes:
     changes and chosen (what the arm changes in the baseline, and what was chosen for it by validation accuracy, in words),
     protocol, epochs (of its training), parameters, head_share, multiply_adds, receptive_field (original pixels), work
     (multiply-adds of the whole cell), and for finished cells validation_accuracy, test_accuracy (0 to 1), seconds, device,
-    device_type, precision, threads, trials_at_once, gpu_share, micro_batch, peak_memory (bytes that a GPU's allocator reserved at most), versions, started, finished (UTC,
-    ISO 8601).
-    What is not known is missing."""
+    device_type, precision, threads, trials_at_once, gpu_share, micro_batch, peak_memory (bytes that a GPU's allocator
+    reserved at most), versions, started, finished (UTC, ISO 8601). What is not known is missing."""
     read_answers: Callable[[], Answers]
     """Called once, when answers are first asked for."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -182,7 +65,7 @@ class Outcomes:
     curves: Mapping[tuple[str, int], Sequence[Epoch]] = field(default_factory=dict)
     """Learning curves of finished cells, by arm and seed, where they are known."""
     read_logits: Callable[[str, int, Part], tuple[np.ndarray, np.ndarray]] | None = None
-    study: Description = Description("study")
+    study: Description = UNNAMED
     metric: Metric = ACCURACY
     """What arms are compared by. Where it is another one, `cells` has it as test_accuracy."""
     detail: Detail = "predictions"
@@ -245,7 +128,7 @@ class Outcomes:
         elif path.parent.name == "studies":
             path, study = path.parent.parent, path.name
         store = Store(path)
-        return cls.of_study(store, _only_study(store) if study is None else study)
+        return cls.of_study(store, stored.only_study(store) if study is None else study)
 
     @classmethod
     def of_study(cls, store: Store, name: str) -> Self:
@@ -257,7 +140,7 @@ class Outcomes:
         if found is None:
             raise UserError(f"{store.root} has no study {name!r}; it has {', '.join(store.studies()) or 'none'}")
         manifest = Study.model_validate(printable(found.model_dump()))
-        lacks = _lacks(manifest)
+        lacks = stored.lacks(manifest)
         if lacks:
             file = store.study_folder(name) / "study.json"
             raise UserError(f"{file} names {lacks}; move it away and run the study's command again")
@@ -268,8 +151,8 @@ class Outcomes:
         """The outcomes of the cells that `manifest` lists, whether it is on the disk or not."""
         commands = (Command.model_validate(printable(c.model_dump())) for c in store.commands(manifest.name))
         damaged = tuple(map(printable, store.damaged_commands(manifest.name)))
-        return cls(**_of_store(store, manifest, Description(
-            name=manifest.name, question=manifest.question, protocol=_protocol(manifest), data=manifest.data,
+        return cls(**stored.of_store(store, manifest, Description(
+            name=manifest.name, question=manifest.question, protocol=stored.protocol_of(manifest), data=manifest.data,
             split=manifest.split, commands=tuple(commands), damaged_commands=damaged,
             folder=store.study_folder(manifest.name), looks=manifest.looks,
             tuning=manifest.tuning, class_questions=manifest.class_questions,
@@ -533,28 +416,6 @@ def _value(arm: StudiedArm, name: str) -> Any:
     return (values.get(group) or {}).get(inner) if group else values.get(inner)
 
 
-def in_words(changes: Mapping[str, Any]) -> str:
-    """Such as: no batch norm; widths 32, 64; dropout 0."""
-    return "; ".join(filter(None, (_change(name, value) for name, value in changes.items())))
-
-
-def _change(name: str, value: Any) -> str:
-    plain = name
-    for group in ("spec.", "recipe.", "arguments."):
-        plain = plain.removeprefix(group)
-    plain = plain.replace("_", " ").replace(".", " ")
-    if isinstance(value, bool) or value == "":
-        return plain if value else f"no {plain}"
-    if isinstance(value, list | tuple):
-        return f"{plain} {', '.join(map(str, value))}"
-    if isinstance(value, dict):
-        return ", ".join(_change(*item) for item in value.items())
-    return f"{plain} {value:g}" if isinstance(value, float) else f"{plain} {value}"
-
-
-# -- a table
-
-
 def _of_table(found: frames.Tabled, baseline: str) -> dict[str, Any]:
     arms = tuple(StudiedArm(name, is_baseline=name == baseline, levels=levels) for name, levels in found.arms.items())
 
@@ -578,219 +439,3 @@ def _of_table(found: frames.Tabled, baseline: str) -> dict[str, Any]:
         "arms": arms, "classes": found.classes, "cells": cell_table(rows), "read_answers": lambda: answers,
         "metric": found.metric, "detail": found.detail, "pairing": "shared seeds",
     }  # fmt: skip
-
-
-# -- reading a results folder
-
-
-def _only_study(store: Store) -> str:
-    names = store.studies()
-    if len(names) != 1:
-        raise UserError(f"{store.root} holds {len(names)} studies ({', '.join(names)}); name one of them")
-    return names[0]
-
-
-def _lacks(study: Study) -> str:
-    """What a manifest would need to be compared; nothing where it is as this software writes it."""
-    names = [arm.name for arm in study.arms]
-    baselines = sum(arm.is_baseline for arm in study.arms)
-    if not names:
-        return "no arms"
-    if not study.cells:
-        return "no seeds"
-    if len(set(names)) < len(names):
-        return "two arms alike"
-    if not {cell.arm for cell in study.cells} <= set(names):
-        return "cells of arms that it does not have"
-    if study.screening is not None and not {run.arm for run in study.screening.runs} <= set(names):
-        return "a design of arms that it does not have"
-    if len({(cell.arm, cell.seed) for cell in study.cells}) < len(study.cells):
-        return "two cells of one arm and seed"
-    if len(study.data.classes) < 2 or len(set(study.data.classes)) < len(study.data.classes):
-        return "fewer than two classes, or two alike"
-    return "" if baselines == 1 else f"{baselines or 'no'} baseline{'s' if baselines else ''} among its arms"
-
-
-def _protocol(study: Study) -> str:
-    name = study.data.recipe_name(study.protocol)
-    return name + (f" with {in_words(study.protocol_changes)}" if study.protocol_changes else "")
-
-
-def _of_store(store: Store, manifest: Study, description: Description) -> dict[str, Any]:
-    manifest = store.decided(manifest)
-    by_seed = [] if manifest.tuning is None else [manifest.tuning.field]
-    arms = {entry.name: _studied(entry, manifest.tuned.get(entry.name, {}), by_seed) for entry in manifest.arms}
-    entries = {entry.name: entry for entry in manifest.arms}
-    order = {name: place for place, name in enumerate(arms)}
-    rows, records = [], {}
-    for cell in sorted(manifest.cells, key=lambda cell: (order[cell.arm], cell.seed)):
-        standing, record = _standing(store, cell, entries[cell.arm])
-        rows.append(
-            {
-                **_of_arm(arms[cell.arm], description),
-                **({"chosen": in_words(cell.chosen)} if cell.chosen else {}),
-                **({"epochs": cell.chosen["epochs"]} if "epochs" in cell.chosen else {}),
-                "seed": cell.seed,
-                "key": cell.key,
-                **printable(standing),
-            }
-        )
-        if record is not None:
-            records[cell.arm, cell.seed] = record
-    classes = tuple(manifest.data.classes)
-    return {
-        "arms": tuple(arms.values()),
-        "classes": classes,
-        "cells": cell_table(rows),
-        "read_answers": lambda: _with_clusters(
-            _answers(store, records, list(arms), len(classes)),
-            manifest.data.test_clusters,
-            store.study_folder(manifest.name),
-        ),
-        "groups": {name: members for name, members in manifest.data.groups.items() if members and {*members} <= {*classes}},
-        "curves": {cell: record.curve for cell, record in records.items()},
-        "read_logits": lambda arm, seed, part: store.logits(records[arm, seed], part),
-        "study": description,
-    }  # fmt: skip
-
-
-def _studied(entry: ArmEntry, chosen: Mapping[str, Any], by_seed: Sequence[str]) -> StudiedArm:
-    return StudiedArm(
-        name=entry.name,
-        is_baseline=entry.is_baseline,
-        levels=entry.levels,
-        changes={name: value for name, value in entry.changes.items() if name not in {*chosen, *by_seed}},
-        chosen=chosen,
-        spec=entry.spec,
-        recipe=entry.recipe,
-        start=entry.start,
-        epochs=entry.epochs,
-        costs=entry.costs,
-        work=entry.work,
-    )
-
-
-def _of_arm(arm: StudiedArm, study: Description) -> dict[str, Any]:
-    """What the cells of an arm have in common."""
-    return {
-        "arm": arm.name,
-        "is_baseline": arm.is_baseline,
-        "changes": in_words(arm.changes),
-        "chosen": in_words(arm.chosen),
-        "protocol": study.protocol,
-        "epochs": arm.epochs,
-        "parameters": arm.costs and arm.costs.parameters,
-        "head_share": arm.costs and arm.costs.head_share,
-        "multiply_adds": arm.costs and arm.costs.multiply_adds,
-        "receptive_field": arm.costs and arm.costs.receptive_field_original,
-        "work": arm.work,
-    }
-
-
-def _standing(store: Store, cell: StudyCell, arm: ArmEntry) -> tuple[dict[str, Any], Record | None]:
-    """The status of a cell, and its record where it is finished."""
-    if cell.candidates and not cell.chosen:
-        return _undecided(store, cell), None
-    key = cell.key
-    try:
-        record = store.sound(key)
-    except DamagedRecord as error:
-        return {"status": "damaged", "note": str(error)}, None
-    if record is not None:
-        if record.seed != cell.seed or not arm.choosing(cell.chosen).is_of(record.identity):
-            of = f"{quoted(arm.name)}, seed {cell.seed}"
-            note = f"{store.cell_folder(key)}: it is not a cell of {of}, whatever the manifest says"
-            return {"status": "damaged", "note": note}, None
-        return _measured(record), record
-    failure = store.failure(key)
-    if failure is not None:
-        return {"status": failure.kind, "note": failure.sentence}, None
-    return {"status": "running" if store.is_claimed(key) else "missing", "note": ""}, None
-
-
-def _undecided(store: Store, cell: StudyCell) -> dict[str, Any]:
-    """The status of a cell that is still to be chosen."""
-    fault = next(filter(None, map(store.fault, cell.keys)), None)
-    if fault is not None:
-        return {"status": "damaged", "note": fault}
-    failures = [store.failure(key) for key in cell.keys if not store.is_finished(key)]
-    known = [failure for failure in failures if failure is not None]
-    failed = next((failure for failure in known if failure.kind == "failed"), None)
-    if failed is not None:
-        return {"status": "failed", "note": failed.sentence}
-    if len(known) == len(cell.keys):
-        return {"status": "diverged", "note": f"all {len(known)} values; {known[0].sentence}"}
-    if not failures:
-        note = f"no candidate of {quoted(cell.arm)}, seed {cell.seed} has a learning curve"
-        return {"status": "damaged", "note": note}
-    running = any(map(store.is_claimed, cell.keys))
-    ended = len(cell.keys) - len(failures) + len(known)
-    return {"status": "running" if running else "missing", "note": f"{ended} of {len(cell.keys)} values tried"}
-
-
-def _measured(record: Record) -> dict[str, Any]:
-    provenance = record.provenance
-    return {
-        "status": "finished",
-        "note": "",
-        "validation_accuracy": record.curve[-1].validation_accuracy if record.curve else None,
-        "test_accuracy": record.test_accuracy,
-        "seconds": record.train_seconds + record.evaluate_seconds,
-        "device": provenance.device,
-        "device_type": provenance.device_type,
-        "precision": provenance.precision,
-        "threads": provenance.threads,
-        "trials_at_once": provenance.trials_at_once,
-        "gpu_share": provenance.gpu_share,
-        "micro_batch": provenance.micro_batch,
-        "peak_memory": record.peak_memory,
-        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
-        "started": provenance.started,
-        "finished": provenance.finished,
-    }
-
-
-def _answers(store: Store, records: Mapping[tuple[str, int], Record], arms: Sequence[str], classes: int) -> Answers:
-    """Predictions from the records' logits, which are dropped one by one: all of them fill gigabytes.
-
-    A cell is left out if its logits are damaged, or its labels differ from those of most of the study's cells.
-    """
-    kind = np.min_scalar_type(classes - 1)
-    damaged: list[Excluded] = []
-
-    def leave_out(cell: tuple[str, int], reason: str) -> None:
-        damaged.append(Excluded(*cell, "damaged", printable(reason)))
-
-    read: dict[bytes, list[tuple[tuple[str, int], np.ndarray]]] = defaultdict(list)  # by the labels beside them
-    for cell, record in records.items():
-        try:
-            logits, labels = store.logits(record, "test")
-        except DamagedRecord as error:
-            leave_out(cell, str(error))
-            continue
-        if logits.shape[1] != classes or not ((labels >= 0) & (labels < classes)).all():
-            leave_out(cell, f"{store.cell_folder(record.key)}: its logits or labels are not of {classes} classes")
-            continue
-        read[labels.astype(np.int64).tobytes()].append((cell, logits.argmax(1).astype(kind)))
-    most = max(read, key=lambda labels: len(read[labels]), default=b"")
-    predictions: dict[str, dict[int, np.ndarray]] = {arm: {} for arm in arms}
-    for labels_read, cells in read.items():
-        for (arm, seed), predicted in cells:
-            if labels_read == most:
-                predictions[arm][seed] = predicted
-            else:
-                folder = store.cell_folder(records[arm, seed].key)
-                leave_out((arm, seed), f"{folder}: its test labels are not those of most of the study's cells")
-    return Answers(np.frombuffer(most, dtype=np.int64), predictions, damaged=tuple(damaged))
-
-
-def _with_clusters(answers: Answers, clusters: Sequence[int] | None, folder: Path) -> Answers:
-    """Raises: UserError: the clusters are those of other test images."""
-    if clusters is None or not len(answers.labels):
-        return answers
-    if len(clusters) != len(answers.labels):
-        raise UserError(
-            f"{folder / 'study.json'} names the clusters of {len(clusters):,} test images, and the cells have "
-            f"{len(answers.labels):,}; move it away and run the study's command again"
-        )
-    return replace(answers, clusters=np.array(clusters, dtype=np.int64))

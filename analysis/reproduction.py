@@ -27,9 +27,10 @@ from scipy import stats
 from ablations.store import Store
 from ablations.units import counted
 from analysis.documented import Documented, class_intervals, documented, self_checks
-from analysis.outcomes import Outcomes, StudiedArm
+from analysis.outcomes import Outcomes
 from analysis.per_class import MEASURES
 from analysis.statistics import SIGNIFICANT
+from analysis.studied import StudiedArm
 from cnnkit.errors import UserError
 from cnnkit.recipe import Recipe
 from cnnkit.spec import BASELINE

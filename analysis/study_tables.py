@@ -16,10 +16,11 @@ from analysis.effects import effect_table, seed_differences
 from analysis.factors import Design, design, factor_accuracies, factor_effects
 from analysis.looks import look_table
 from analysis.metric import Metric
-from analysis.outcomes import Outcomes, StudiedArm
+from analysis.outcomes import Outcomes
 from analysis.pairs import pair_table
 from analysis.reproduction import Reproduction
 from analysis.screening_effects import ScreeningTables, screening_tables
+from analysis.studied import StudiedArm
 from analysis.study_measures import StudyMeasures
 from analysis.variances import variance_table
 

@@ -16,10 +16,11 @@ from analysis.documented_page import arithmetic
 from analysis.evidence import KINDS, Evidence, arm_with
 from analysis.looks import plan_looks
 from analysis.memory import largest_batch, memory_table, step_bytes
-from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.reproduction import is_the_documented_network
 from analysis.shape_blind import answers, features, recall_table
 from analysis.statistics import holm
+from analysis.studied import Answers, Description, StudiedArm, cell_table
 from analysis.study_tables import StudyTables
 from cnnkit.data import CLASSES
 from cnnkit.description import CIFAR10_GROUPS, cifar10

@@ -11,9 +11,10 @@ from ablations.record import ClassQuestion, LookPlan
 from analysis import methods, report, tables
 from analysis.class_questions import class_question_table
 from analysis.looks import course, plan_looks
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.per_class import class_effects
 from analysis.statistics import holm, paired_effect
+from analysis.studied import Answers, StudiedArm, cell_table
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 

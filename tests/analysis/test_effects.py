@@ -8,8 +8,9 @@ from ablations.record import Command
 from analysis import methods, tables
 from analysis.effects import difference, effect_table, probability, remarks, with_interval
 from analysis.factors import factor_effects
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.statistics import holm, paired_effect
+from analysis.studied import Answers, StudiedArm, cell_table
 
 IMAGES = 400
 

@@ -14,8 +14,9 @@ from ablations.record import Failure
 from ablations.store import Store
 from analysis import study_tables, tables
 from analysis.factors import design, factor_accuracies, factor_effects, repeated_changes
-from analysis.outcomes import Outcomes, StudiedArm
+from analysis.outcomes import Outcomes
 from analysis.statistics import contrast_effect, holm
+from analysis.studied import StudiedArm
 from analysis.study_tables import StudyTables
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"

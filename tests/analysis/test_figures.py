@@ -31,12 +31,13 @@ from analysis.figures import (
 )
 from analysis.fit_figures import losses, reliability
 from analysis.measure_figures import attention, composites, reliance, shape_bias
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.per_class import recalls
 from analysis.reliance import CHANGES
 from analysis.screening import half_normal_quantiles
 from analysis.screening_figures import half_normal
 from analysis.shape_bias import published
+from analysis.studied import Answers, StudiedArm, cell_table
 from cnnkit.data import CLASSES
 
 STORED = Path(__file__).parents[1] / "ablations" / "stored" / "format-1"

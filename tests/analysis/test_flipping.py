@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from analysis.flipping import flipping_images
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
+from analysis.studied import Answers, StudiedArm, cell_table
 
 LABELS = np.array([0, 0, 1, 1, 1])
 

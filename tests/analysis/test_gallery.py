@@ -11,7 +11,8 @@ from PIL import Image
 from ablations.measuring import TrainedNetwork
 from analysis.gallery import SHOWN, Cell, Subject, files_in, of_test_images, overlaps, pages, photos, summary, write
 from analysis.gradcam import grad_cam
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
+from analysis.studied import Answers, StudiedArm, cell_table
 from analysis.thumbnails import TestImages
 from cnnkit.augment import to_input, to_unit
 from cnnkit.errors import UserError

@@ -11,10 +11,11 @@ from analysis import methods, tables
 from analysis.effects import effect_table
 from analysis.looks import course, look_table, plan_looks
 from analysis.moderation import moderate
-from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.report import write
 from analysis.sequential import Looks
 from analysis.statistics import holm, paired_effect
+from analysis.studied import Answers, Description, StudiedArm, cell_table
 from analysis.study_tables import StudyTables
 from analysis.variances import variance_table
 from cnnkit.errors import UserError

@@ -6,7 +6,8 @@ import pytest
 from ablations.arm import Arm
 from ablations.protocols import PROTOCOLS
 from analysis.methods import in_short, paragraph
-from analysis.outcomes import Answers, Outcomes, StudiedArm
+from analysis.outcomes import Outcomes
+from analysis.studied import Answers, StudiedArm
 
 STORED = Path(__file__).parents[1] / "data" / "results"
 

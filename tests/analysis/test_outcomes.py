@@ -18,7 +18,9 @@ from ablations.protocols import PROTOCOLS
 from ablations.store import Store
 from analysis import figures, report, tables
 from analysis.effects import effect_table
-from analysis.outcomes import Answers, Outcomes, StudiedArm, _answers, cell_table, in_words
+from analysis.outcomes import Outcomes
+from analysis.stored import answers_of
+from analysis.studied import Answers, StudiedArm, cell_table, in_words
 from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
@@ -66,7 +68,7 @@ def test_a_study_of_a_network_whose_source_has_gone_is_read_all_the_same(tmp_pat
 def test_predictions_hold_any_number_of_classes(classes, kind):
     logits = np.eye(classes, dtype=np.float32)[[classes - 1, 0]]
     store = SimpleNamespace(logits=lambda record, part: (logits, np.array([classes - 1, 1])))
-    answers = _answers(store, {("arm", 0): SimpleNamespace(key="0" * 20)}, ["arm"], classes)
+    answers = answers_of(store, {("arm", 0): SimpleNamespace(key="0" * 20)}, ["arm"], classes)
     predicted = answers.predictions["arm"][0]
     assert predicted.dtype == kind
     assert predicted.tolist() == [classes - 1, 0]
@@ -78,7 +80,7 @@ def test_a_cell_whose_labels_are_none_of_the_classes_is_left_out(labels):
     store = SimpleNamespace(
         logits=lambda record, part: (np.zeros((2, 3), dtype=np.float32), np.array(labels)), cell_folder=lambda key: key
     )
-    answers = _answers(store, {("arm", 0): SimpleNamespace(key="its folder")}, ["arm"], 3)
+    answers = answers_of(store, {("arm", 0): SimpleNamespace(key="its folder")}, ["arm"], 3)
     assert answers.predictions == {"arm": {}}
     assert [cell.reason for cell in answers.damaged] == ["its folder: its logits or labels are not of 3 classes"]
 

@@ -11,9 +11,10 @@ from ablations.record import Command
 from analysis import report, tables
 from analysis.effects import effect_table
 from analysis.looks import plan_looks
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.pairs import MOST_ARMS, pair_table
 from analysis.statistics import holm, paired_effect
+from analysis.studied import Answers, StudiedArm, cell_table
 from analysis.study_tables import StudyTables
 
 ROOT = Path(__file__).parents[1] / "data" / "results"

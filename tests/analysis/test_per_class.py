@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
 from analysis import per_class
-from analysis.outcomes import Answers, Outcomes
+from analysis.outcomes import Outcomes
 from analysis.per_class import (
     MEASURES,
     class_effects,
@@ -22,6 +22,7 @@ from analysis.per_class import (
     rows_of,
 )
 from analysis.statistics import holm, paired_effect
+from analysis.studied import Answers
 from cnnkit.description import CIFAR10_CLASSES as CLASSES
 from cnnkit.description import CIFAR10_GROUPS
 

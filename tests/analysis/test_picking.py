@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.picking import in_turn, picked, softmax
+from analysis.studied import Answers, StudiedArm, cell_table
 from cnnkit.errors import UserError
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from analysis import report, tables
 from analysis.flipping import flipping_images
-from analysis.outcomes import Answers, Outcomes
+from analysis.outcomes import Outcomes
 from analysis.render import latex, with_minus_signs
+from analysis.studied import Answers
 from analysis.study_tables import StudyTables
 from analysis.thumbnails import TestImages
 

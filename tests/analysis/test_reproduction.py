@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ablations.cell import SplitSizes
 from analysis.documented import documented
-from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.reproduction import (
     RESOLUTION,
     Reproduction,
@@ -27,6 +27,7 @@ from analysis.reproduction import (
     trains_the_documented_baseline,
     values_by_class,
 )
+from analysis.studied import Answers, Description, StudiedArm, cell_table
 from cnnkit.data import CLASSES
 from cnnkit.recipe import Recipe
 from cnnkit.spec import BASELINE

@@ -18,11 +18,12 @@ from ablations.record import Command
 from ablations.text import quoted
 from analysis import report, tables
 from analysis.effects import corrected
-from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
 from analysis.screening import borrowing, interactions, main_effects
 from analysis.screening_effects import screening_tables
 from analysis.sections import Source, screening
 from analysis.statistics import holm
+from analysis.studied import Answers, Description, StudiedArm, cell_table
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 

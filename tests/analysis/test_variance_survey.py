@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.moderation import prior
-from analysis.outcomes import Answers, Description, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
+from analysis.studied import Answers, Description, StudiedArm, cell_table
 from analysis.variance_survey import surveys
 
 

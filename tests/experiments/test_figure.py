@@ -14,7 +14,8 @@ from PIL import Image
 from ablations.arm import Arm
 from ablations.grids import GRIDS, arms_of
 from analysis import figures
-from analysis.outcomes import Answers, Outcomes, StudiedArm, cell_table
+from analysis.outcomes import Outcomes
+from analysis.studied import Answers, StudiedArm, cell_table
 from analysis.study_figures import FIGURES
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
