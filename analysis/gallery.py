@@ -26,6 +26,7 @@ from ablations.record import Study
 from ablations.store import DamagedRecord, Store
 from analysis.figures import STYLE
 from analysis.gradcam import Method
+from analysis.kept_looks import FILE, KeptLooks
 from analysis.looking import Looked, look
 from analysis.maps import coarsen, empty
 from analysis.outcomes import Outcomes
@@ -206,7 +207,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(made: Iterable[Page], folder: Path, *, title: str, caption: str, dots: int = 200) -> tuple[pd.DataFrame, int]:
-    """Writes sheet-001.png and so on and gallery.csv into `folder`; returns the table and the number of sheets.
+    """Writes sheet-001.png and so on, gallery.csv and what a page shows (`analysis.kept_looks`) into `folder`; returns the
+    table and the number of sheets.
 
     What an earlier gallery left there is replaced, once all sheets are there.
 
@@ -216,6 +218,7 @@ def write(made: Iterable[Page], folder: Path, *, title: str, caption: str, dots:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.unfinished")
     tables: list[pd.DataFrame] = []
+    kept = KeptLooks()
     with removed_if_interrupted(unfinished):
         try:
             unfinished.mkdir()
@@ -228,6 +231,7 @@ def write(made: Iterable[Page], folder: Path, *, title: str, caption: str, dots:
                     del ax, drawn
                     gc.collect()  # a figure refers to itself, and a hundred of them would be there before Python looks
                 tables.append(page.table)
+                kept.add(page.rows, page.table)
             if not tables:
                 raise UserError("none of the files is a readable picture, so there is nothing to show")
             table = pd.concat(tables, ignore_index=True)
@@ -235,6 +239,7 @@ def write(made: Iterable[Page], folder: Path, *, title: str, caption: str, dots:
             table.assign(**{name: table[name].map(csv_text) for name in texts}).to_csv(
                 unfinished / "gallery.csv", index=False
             )
+            (unfinished / FILE).write_bytes(kept.to_bytes())
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
         finally:

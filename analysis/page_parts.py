@@ -30,7 +30,8 @@ class Answer:
 
     arm: str
     text: str
-    right: bool
+    right: bool | None
+    """None where nobody knows."""
     is_baseline: bool = False
     image: str = ""
     """A data URI: where it looked, say."""

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,16 @@ from ablations.text import quoted
 from ablations.units import counted
 from analysis import measure_tables, reproduction_tables, stimuli_looks, tables
 from analysis.flipping import FlippingImage, flipping_images
+from analysis.kept_looks import KeptImage, KeptLooks
 from analysis.page_parts import Answer, Card, Picture, Section
 from analysis.pairs import MOST_ARMS
 from analysis.reliance import CHANGES
 from analysis.render import Table, with_minus_signs
-from analysis.sheets import MOST, overlay
+from analysis.sheets import MOST, Look, overlay
 from analysis.statistics import SIGNIFICANT
 from analysis.study_tables import StudyTables
 from analysis.thumbnails import TestImages, data_uri
+from cnnkit.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -381,9 +384,8 @@ CARDS = 105
 def _stimulus(shown: stimuli_looks.Shown, arms: Sequence[str], baseline: str) -> Card:
     answers, marks = [], []
     for arm, look in zip(arms, shown.looks, strict=True):
-        words = f"{look.answer} {100 * look.probability:.0f} %" + ("" if look.map.any() else ", map is 0 everywhere")
         picture = data_uri(overlay(shown.image, look.map), photo=True)
-        answers.append(Answer(arm, words, bool(look.is_right), arm == baseline, picture))
+        answers.append(Answer(arm, _said(look), look.is_right, arm == baseline, picture))
         cue = {shown.shape: "names the shape", shown.texture: "names the texture"}.get(look.answer, "names neither")
         marks.append({"shape": shown.shape, "texture": shown.texture, "arm": arm, "answer": cue})
     image = data_uri(shown.image, photo=True)
@@ -413,14 +415,49 @@ def gallery(source: Source) -> list[Section]:
     """Where networks look on single images; nothing of it where nobody has made a gallery."""
     folder = source.study.outcomes.study.folder
     sheets = sorted((folder / GALLERY).glob("sheet-*.png")) if folder is not None else []
-    if not sheets:
+    if folder is None or not sheets:
         return []
+    try:
+        kept, texts = KeptLooks.read(folder / GALLERY), []
+    except UserError as error:
+        kept, texts = None, [f"Not shown image by image: {error}."]
+    if kept is None:
+        return [Section("Gallery", texts, figures=[_first_of(sheets)])]
+    words = (
+        f"{counted(len(kept.images), 'image')} of the gallery that was made of this study. Over each picture in grey, the map of "
+        f"what a network answers (or of the true class), on one colour scale: from dark (0) to bright ({MOST:g} times the map's "
+        f"mean, or more). {counted(len(sheets), 'sheet')} for print and a table lie in the folder {GALLERY}."
+    )
+    baseline = source.study.outcomes.baseline.name
+    cards = [_looked_at(image, kept.networks, baseline) for image in kept.images]
+    return [Section("Gallery", cards=cards, about_cards=words)]
+
+
+def _first_of(sheets: Sequence[Path]) -> Picture:
     caption = (
         "The first sheet of the gallery that was made of this study: images down, networks across, on one colour scale."
     )
     more = f" {counted(len(sheets), 'sheet')} and gallery.csv lie in the folder {GALLERY}." if len(sheets) > 1 else ""
     image = f"data:image/png;base64,{base64.b64encode(sheets[0].read_bytes()).decode()}"
-    return [Section("Gallery", figures=[Picture("gallery", caption + more, f"Figure: {caption}", image, wide=True)])]
+    return Picture("gallery", caption + more, f"Figure: {caption}", image, wide=True)
+
+
+def _looked_at(image: KeptImage, networks: Sequence[tuple[str, int]], baseline: str) -> Card:
+    several = len({seed for _, seed in networks}) > 1
+    answers, marks = [], []
+    for (arm, seed), look in zip(networks, image.row.looks, strict=True):
+        name = f"{arm}, seed {seed}" if several else arm
+        picture = data_uri(overlay(image.row.image, look.map), photo=True)
+        answers.append(Answer(name, _said(look), look.is_right, arm == baseline, picture))
+        mark = {None: "not known", True: "right", False: "wrong"}[look.is_right]
+        marks.append({"class": image.true_class or "not known", "arm": arm, "answer": mark})
+    title = ": ".join(image.row.title.split("\n"))
+    return Card(title, data_uri(image.row.image, photo=True), answers, marks)
+
+
+def _said(look: Look) -> str:
+    """What a network answered, how sure it was, and whether there is a map."""
+    return f"{look.answer} {100 * look.probability:.0f} %" + ("" if look.map.any() else ", map is 0 everywhere")
 
 
 def _lacking(cells: Sequence[str]) -> list[str]:

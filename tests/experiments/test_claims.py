@@ -1,6 +1,7 @@
 """The reproduction and the ledger as a person starts them; and the page in the docs, made again from its tables."""
 
 import base64
+import html
 import importlib.util
 import re
 import shutil
@@ -19,8 +20,10 @@ from analysis import documented_page, report
 from analysis.claim_rules import CARD
 from analysis.claims import CLAIMS
 from analysis.evidence import KINDS, Evidence
+from analysis.gallery import Page, write
 from analysis.memory import memory_table
 from analysis.outcomes import Outcomes
+from analysis.sheets import Column, Look, Row
 from analysis.study_tables import StudyTables
 from cnnkit.errors import UserError
 
@@ -221,6 +224,35 @@ def test_the_first_sheet_of_a_gallery_stands_on_the_page(tmp_path):
     text = report.write(study, tmp_path / "report").read_text(encoding="utf-8")
     assert 'id="gallery"' in text
     assert base64.b64encode((gallery / "sheet-001.png").read_bytes()).decode() in text
+
+
+def test_a_gallery_is_browsed_on_the_page_image_by_image(tmp_path):
+    study = baseline_alone(tmp_path / "results")
+    folder = study.outcomes.study.folder / "gallery"
+    truth, answers = ("cat", "dog", ""), ("cat", "<b>cat", "bird")
+    right = (True, False, None)
+    image, raw = np.full((3, 8, 8), 99, dtype=np.uint8), np.eye(4, dtype=np.float32)
+    rows = [Row(f"{of}\ntest image {i}", image, [Look(answers[i], 0.5, right[i], raw)]) for i, of in enumerate(truth)]
+    table = pd.DataFrame(
+        {
+            "image": [f"test image {i}" for i in range(3)], "true_class": truth, "arm": "baseline", "seed": 0,
+            "answer": answers, "probability": 0.5, "right": pd.array(right, dtype="boolean"), "explained": answers,
+            "map": "4x4", "empty": False, "compared_at": 4, "overlap": 1.0,
+        }
+    )  # fmt: skip
+    write([Page(rows, [Column("baseline", "seed 0")], table)], folder, title="t", caption="c", dots=50)
+    text = report.write(study, tmp_path / "report").read_text(encoding="utf-8")
+    section = text[text.index('id="gallery"') :]
+    assert section.count('class="card looks"') == 3
+    assert "&lt;b&gt;cat 50 %" in section
+    assert [section.count(f'<li class="{kind}">') for kind in ("right", "wrong", "unknown")] == [1, 1, 1]
+    assert html.unescape(section).count('"class": "not known", "arm": "baseline", "answer": "not known"') == 1
+    content = (folder / "looks.safetensors").read_bytes()
+    for spoilt in (content[:-9], content.replace(b"0.5", b"5.0", 1), b"", b"\xff" * 20):
+        (folder / "looks.safetensors").write_bytes(spoilt)
+        text = report.write(study, tmp_path / "report").read_text(encoding="utf-8")
+        assert "Not shown image by image" in text
+        assert 'alt="Figure: The first sheet' in text
 
 
 def test_the_page_of_another_study_has_no_reproduction(tmp_path):

@@ -67,7 +67,12 @@ def test_the_flips_of_all_arms_are_written_in_sheets_with_a_table(script, traine
     assert script.main([*arguments, "--images", "10"]) == 0
     said = capsys.readouterr().out
     assert f"wrote 2 sheets and gallery.csv to {out}" in said
-    assert sorted(file.name for file in out.iterdir()) == ["gallery.csv", "sheet-001.png", "sheet-002.png"]
+    assert sorted(file.name for file in out.iterdir()) == [
+        "gallery.csv",
+        "looks.safetensors",
+        "sheet-001.png",
+        "sheet-002.png",
+    ]
     table = shown(out).set_index(["image", "arm"])["right"].unstack()
     assert len(table) == 10
     assert (table["baseline"] != table["3 blocks"]).sum() >= 5, "at least one of two seeds flips each"
@@ -75,7 +80,11 @@ def test_the_flips_of_all_arms_are_written_in_sheets_with_a_table(script, traine
         assert image.width > 600
     assert plt.get_fignums() == []
     assert script.main([*arguments, "--images", "3"]) == 0
-    assert sorted(file.name for file in out.iterdir()) == ["gallery.csv", "sheet-001.png"]  # replaced whole
+    assert sorted(file.name for file in out.iterdir()) == [
+        "gallery.csv",
+        "looks.safetensors",
+        "sheet-001.png",
+    ]  # replaced whole
 
 
 def test_the_class_of_the_documented_figure_is_one_call(script, trained, tmp_path):
