@@ -113,6 +113,32 @@ BIBTEX = r"""@article{holm1979simple,
   journal = {arXiv preprint arXiv:1807.05118},
   year    = {2018}
 }
+@inproceedings{geirhos2019imagenet,
+  author    = {Robert Geirhos and Patricia Rubisch and Claudio Michaelis and Matthias Bethge and others},
+  title     = {{ImageNet}-Trained {CNNs} Are Biased Towards Texture; Increasing Shape Bias Improves Accuracy and Robustness},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2019}
+}
+@inproceedings{selvaraju2017grad,
+  author    = {Ramprasaath R. Selvaraju and Michael Cogswell and Abhishek Das and Ramakrishna Vedantam and others},
+  title     = {{Grad-CAM}: Visual Explanations from Deep Networks via Gradient-Based Localization},
+  booktitle = {IEEE International Conference on Computer Vision},
+  pages     = {618--626},
+  year      = {2017}
+}
+@inproceedings{adebayo2018sanity,
+  author    = {Julius Adebayo and Justin Gilmer and Michael Muelly and Ian Goodfellow and Moritz Hardt and Been Kim},
+  title     = {Sanity Checks for Saliency Maps},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {31},
+  year      = {2018}
+}
+@misc{gildenblat2021pytorch,
+  author = {Jacob Gildenblat and contributors},
+  title  = {{PyTorch} Library for {CAM} Methods},
+  year   = {2021},
+  url    = {https://github.com/jacobgil/pytorch-grad-cam}
+}
 @misc{wightman2019timm,
   author = {Ross Wightman},
   title  = {{PyTorch} Image Models},
@@ -126,19 +152,41 @@ ENTRY = re.compile(r"(@\w+\{(\w+),.*?\n\}\n)", re.DOTALL)
 """An entry of a bibliography, and its key."""
 
 
-def references(outcomes: Outcomes, *, margin: float) -> str:
+ASKED: Mapping[str, str] = {
+    "shape_bias": (
+        "Shape bias is the share of answers that follow shape among those that follow shape or texture, on cue-conflict stimuli "
+        "[geirhos2019imagenet] shrunk to the training images' size, with answers among the categories that the data share with "
+        "them."
+    ),
+    "reliance": (
+        "Reliance is the share of its accuracy that a network keeps when one kind of information is taken from the test images."
+    ),
+    "attention": (
+        "Where networks look is read off raw Grad-CAM maps [selvaraju2017grad; gildenblat2021pytorch]: lift is a map's share "
+        "inside the object's outline less the outline's share of the image, specificity the lift less its mean over other "
+        "images' outlines; the same networks with random weights are the control [adebayo2018sanity]."
+    ),
+    "composites": (
+        "Whether errors go with looking away was asked on objects that were cut out and set on images of other classes, at "
+        "equal confidence of right and wrong answers."
+    ),
+}
+"""What a measure is, in the words of the paragraph."""
+
+
+def references(outcomes: Outcomes, *, margin: float, asked: Sequence[str] = ()) -> str:
     """The entries of `BIBTEX` that the paragraph cites."""
-    text, data = paragraph(outcomes, margin=margin), outcomes.study.data
+    text, data = paragraph(outcomes, margin=margin, asked=asked), outcomes.study.data
     entries = ENTRY.findall(("" if data is None else _citation(data)) + BIBTEX)
     return "".join(entry for entry, key in entries if key in text)
 
 
-def paragraph(outcomes: Outcomes, *, margin: float) -> str:
+def paragraph(outcomes: Outcomes, *, margin: float, asked: Sequence[str] = ()) -> str:
     """How the study was done and tested, in the words of a paper's methods section; keys in brackets are `BIBTEX`'s.
 
     What is not known of the study is not mentioned.
 
-    Args: margin: of equivalence, 0 to 1.
+    Args: margin: of equivalence, 0 to 1. asked: names of the measures that were taken, as `ASKED` has them.
     """
     sentences = [
         _data(outcomes),
@@ -148,6 +196,7 @@ def paragraph(outcomes: Outcomes, *, margin: float) -> str:
         _screening(outcomes),
         _plan(outcomes),
         _class_questions(outcomes),
+        *(ASKED[name] for name in asked),
         _hardware(outcomes),
     ]
     return " ".join(filter(None, sentences))

@@ -59,7 +59,7 @@ def write(study: StudyTables, folder: Path, *, images: TestImages | str = "nobod
             for table in (cells, *written):
                 table.write(unfinished)
             (unfinished / "references.bib").write_text(
-                methods.references(study.outcomes, margin=study.margin), encoding="utf-8"
+                methods.references(study.outcomes, margin=study.margin, asked=study.measures.taken), encoding="utf-8"
             )
             (unfinished / PAGE).write_text(_page(study, sections, cells), encoding="utf-8")
             _put_in_place(unfinished, folder)
@@ -128,8 +128,8 @@ def _page(study: StudyTables, sections: list[Section], cells: Table) -> str:
         sections=sections,
         facts=_facts(study),
         commands=[f"{_minute(c.time)}  run_ablation.py {shlex.join(c.arguments)}" for c in about.commands],
-        methods=methods.paragraph(outcomes, margin=study.margin),
-        bibtex=methods.references(outcomes, margin=study.margin).splitlines(),
+        methods=methods.paragraph(outcomes, margin=study.margin, asked=study.measures.taken),
+        bibtex=methods.references(outcomes, margin=study.margin, asked=study.measures.taken).splitlines(),
         cells=cells,
         verdicts=("better", "worse"),
         signed=with_minus_signs,

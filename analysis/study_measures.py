@@ -100,6 +100,17 @@ class StudyMeasures:
         store, study = self._found
         return MeasureStore(store).counts(cell.key for cell in study.cells)
 
+    @property
+    def taken(self) -> list[str]:
+        """Names of the measures that networks of the study were asked."""
+        tables = {
+            "shape_bias": self.shape_bias,
+            "reliance": self.reliance,
+            "attention": self.attention,
+            "composites": self.composites,
+        }
+        return [name for name, table in tables.items() if not table.empty]
+
     @cached_property
     def shape_bias(self) -> pd.DataFrame:
         """As `analysis.shape_bias.bias_table`."""

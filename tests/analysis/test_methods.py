@@ -5,7 +5,7 @@ import pytest
 
 from ablations.arm import Arm
 from ablations.protocols import PROTOCOLS
-from analysis.methods import in_short, paragraph
+from analysis.methods import in_short, paragraph, references
 from analysis.outcomes import Outcomes
 from analysis.studied import Answers, StudiedArm
 
@@ -57,6 +57,16 @@ def test_what_a_command_line_changes_in_the_baseline_is_described():
         assert part in described
     assert "hidden layer" not in described
     assert "label smoothing 0.1" in described
+
+
+def test_measures_that_were_taken_are_described_with_their_references():
+    assert "Grad-CAM" not in paragraph(stored(), margin=0.01)
+    text = paragraph(stored(), margin=0.01, asked=["attention", "reliance"])
+    assert "raw Grad-CAM maps [selvaraju2017grad; gildenblat2021pytorch]" in text
+    assert "cue-conflict" not in text
+    cited = references(stored(), margin=0.01, asked=["attention", "reliance"])
+    assert "adebayo2018sanity," in cited
+    assert "geirhos2019imagenet" not in cited
 
 
 def test_the_paragraph_speaks_of_the_intervals_and_tests_that_the_verdicts_rest_on():
