@@ -169,7 +169,7 @@ def looks(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         earlier = table.loc[(table["arm"] == arm["arm"]) & (table["look"] < arm["look"]), "seeds"]
         ax.scatter(earlier, [row] * len(earlier), s=12, marker="|", color=colours[row], linewidths=0.9, zorder=3)
         mark, words = ENDS[arm["then"]]
-        ax.scatter(arm["seeds"], row, s=22, marker=mark, color=colours[row], linewidths=1.1, zorder=4)
+        ax.scatter(arm["seeds"], row, s=22, marker=mark, color=colours[row], linewidths=1.1, zorder=4, clip_on=False)
         ax.annotate(
             words, (arm["seeds"], row), xytext=(6, 0), textcoords="offset points", va="center_baseline",
             fontsize=NOTE, color=_verdict_colour(arm["then"]), annotation_clip=False,
