@@ -23,7 +23,8 @@ from safetensors.numpy import load, save
 
 from ablations import files
 from ablations.record import ArmEntry, Record, Study
-from ablations.store import WEIGHTS, DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import WEIGHTS, Store
 from cnnkit.errors import brief
 from cnnkit.spec import ConvNetSpec, ModuleSpec
 

@@ -25,7 +25,8 @@ from ablations.measure_store import Arrays, MeasureStore, Null, plain_name
 from ablations.networks import ChangedCode, kept_weights, network_of, untrained_network
 from ablations.record import ArmEntry, Provenance, Record, Study, StudyCell, loads_weights
 from ablations.resources import machine_cores
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from cnnkit.augment import to_input, to_unit
 from cnnkit.description import CIFAR10_NORMALISATION
 from cnnkit.errors import UserError, brief

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from ablations.record import ArmEntry, loads_weights
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from cnnkit.errors import UserError
 from cnnkit.model import build
 from cnnkit.search_paths import add_search_paths

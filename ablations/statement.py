@@ -14,7 +14,7 @@ from ablations import aliasing
 from ablations.designs import ScreeningDesign
 from ablations.plan import Plan, PlannedCell
 from ablations.resources import CpuPlan, Machine, cpu_plan, training_bytes
-from ablations.store import DamagedRecord
+from ablations.sealed import DamagedRecord
 from ablations.text import FittedTable, Heading, printable
 from ablations.units import counted, duration, level_text, size
 from cnnkit.cost import cost

@@ -24,10 +24,9 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -48,6 +47,7 @@ from ablations.record import (
     Study,
     StudyCell,
 )
+from ablations.sealed import DamagedRecord, as_json, content_of, is_altered, parse, parsed, seal_of, sealed_json
 from cnnkit.errors import UserError
 from cnnkit.spec import Stored, one_sentence
 
@@ -64,12 +64,6 @@ WEIGHTS = "weights.safetensors"
 
 Stamp = tuple[int, int, int, int]
 """Of a file: it is another one, or was written to, where any of these differs."""
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class DamagedRecord(Exception):
-    """A record that cannot be trusted; the text names it and says why."""
 
 
 class Store:
@@ -89,7 +83,7 @@ class Store:
                 )
             raise UserError(f"{root} is not a results folder: it has no ablations.json; give the --results of a study")
         try:
-            self.about = _parse(Root, root / "ablations.json")
+            self.about = parse(Root, root / "ablations.json")
         except DamagedRecord as error:
             raise UserError(
                 f"{root} cannot be read: {error}; move ablations.json away and run the command of one of its studies again, "
@@ -116,7 +110,7 @@ class Store:
                             f"{root} holds files that are not results; give --results an empty or a new folder"
                         )
                 else:
-                    files.create(about, _as_json(Root(data=data, data_description=data_description)))
+                    files.create(about, as_json(Root(data=data, data_description=data_description)))
             for folder in FOLDERS:
                 files.folder(root, folder)
             if not os.access(root / "cells", os.W_OK):
@@ -223,14 +217,14 @@ class Store:
             peak_memory=result.peak_memory,
             files={name: hashlib.sha256(content).hexdigest() for name, content in parts.items()},
         )
-        record = record.model_copy(update={"seal": _seal(record.model_dump(mode="json"))})
+        record = record.model_copy(update={"seal": seal_of(record.model_dump(mode="json"))})
         with files.one_sentence_errors(target):
             unfinished = self.scratch(key)
             try:
                 files.folder(self.root, "unfinished", unfinished.name)
                 for name, content in parts.items():
                     files.write(unfinished / name, content)
-                files.write(unfinished / "record.json", _as_json(record))
+                files.write(unfinished / "record.json", as_json(record))
                 files.folder(self.root, "cells")
                 while not files.move_folder(unfinished, target):
                     if self.is_finished(key):
@@ -317,11 +311,11 @@ class Store:
         Raises: DamagedRecord: it was truncated or altered. FileNotFoundError: the cell is not finished.
         """
         file = self.cell_folder(key) / "record.json"
-        content = _content(file)
-        record = _parsed(Record, file, content)
+        content = content_of(file)
+        record = parsed(Record, file, content)
         if record.key != key or key_of(record.identity) != key:
             raise DamagedRecord(f"{file}: the identity does not belong to this cell")
-        if not record.seal or _is_altered(content):
+        if not record.seal or is_altered(content):
             raise DamagedRecord(f"{file}: altered since it was written")
         return record
 
@@ -464,7 +458,7 @@ class Store:
         with files.one_sentence_errors(file):
             files.folder(self.root, "failed")
             files.write(file, log.encode(errors="replace"))
-            files.write(folder / f"{failure.key}.json", _as_json(failure))
+            files.write(folder / f"{failure.key}.json", as_json(failure))
         return file
 
     def failure(self, key: str) -> Failure | None:
@@ -472,7 +466,7 @@ class Store:
         self.cell_folder(key)
         file = self.root / "failed" / f"{key}.json"
         try:
-            failure = _parse(Failure, file) if file.is_file() else None
+            failure = parse(Failure, file) if file.is_file() else None
         except (DamagedRecord, FileNotFoundError):
             return None
         return failure if failure is not None and failure.key == key else None
@@ -531,7 +525,7 @@ class Store:
             files.folder(self.root, "studies", study.name)
             for command in commands:
                 self.write_command(study.name, command)
-            file, content = folder / "study.json", _sealed_json(study)
+            file, content = folder / "study.json", sealed_json(study)
             if earlier is not None:
                 files.write(file, content)
             elif not files.create(file, content):  # somebody was faster
@@ -597,7 +591,7 @@ class Store:
         file = folder / f"{re.sub('[^0-9T]', '', command.time)[:15]}-{digest}.json"
         with files.one_sentence_errors(file):
             files.folder(self.root, "studies", name, folder.name)
-            files.write(file, _sealed_json(command))
+            files.write(file, sealed_json(command))
 
     def commands(self, name: str) -> list[Command]:
         """The runs of a study by time, those of copies and shards among them; not those of `damaged_commands`.
@@ -637,7 +631,7 @@ class Store:
                 raise UserError(f"{file} was written by a newer version (format {written_in}); update this software")
             if written_in == 1:
                 return upgraded(content)
-            if _is_altered(content):
+            if is_altered(content):
                 raise _unusable(file, "altered since it was written")
             return Study.model_validate_json(content), []
         except ValidationError as error:
@@ -659,41 +653,13 @@ def _unusable(manifest: Path, why: str) -> UserError:
     )
 
 
-def _parse(model: type[ModelT], file: Path) -> ModelT:
-    """Raises: DamagedRecord: `file` cannot be read, or is not what `model` describes. FileNotFoundError: there is none."""
-    return _parsed(model, file, _content(file))
-
-
-def _parsed(model: type[ModelT], file: Path, content: bytes) -> ModelT:
-    """Raises: DamagedRecord."""
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        raise DamagedRecord(f"{file}: {one_sentence(error)}") from error
-
-
-def _content(file: Path) -> bytes:
-    """Raises: DamagedRecord: `file` cannot be read. FileNotFoundError: there is none."""
-    try:
-        return files.read(file)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedRecord(f"{file}: {error.strerror}") from error
-
-
 def _command(file: Path) -> Command:
     """Raises: DamagedRecord. FileNotFoundError."""
-    content = _content(file)
-    command = _parsed(Command, file, content)
-    if _is_altered(content):
+    content = content_of(file)
+    command = parsed(Command, file, content)
+    if is_altered(content):
         raise DamagedRecord(f"{file}: altered since it was written")
     return command
-
-
-def _as_json(value: BaseModel) -> bytes:
-    """Readable JSON."""
-    return (json.dumps(value.model_dump(mode="json"), indent=2) + "\n").encode()
 
 
 def _has_its_size(file: Path) -> bool:
@@ -716,28 +682,3 @@ def _stamp(path: Path) -> Stamp:
     except OSError:
         return 0, 0, 0, 0
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _sealed_json(value: BaseModel) -> bytes:
-    """As `_as_json`, with a seal by which later changes of the file are noticed."""
-    values = value.model_dump(mode="json")
-    return (json.dumps({**values, "seal": _seal(values)}, indent=2) + "\n").encode()
-
-
-def _is_altered(content: bytes) -> bool:
-    """Whether a file's JSON is not what it was when it got its seal; of what was written before there were seals, nothing is
-    known.
-    """
-    try:
-        values = json.loads(content)
-        return "seal" in values and values["seal"] != _seal(values)
-    except (ValueError, TypeError, RecursionError):  # nothing that was written here
-        return True
-
-
-def _seal(values: dict[str, Any]) -> str:
-    """Hash of the JSON values of a record, a manifest or a command, their own seal left out. Taken of what was read, so that
-    fields that a later version knows or has forgotten do not break it.
-    """
-    content = {name: value for name, value in values.items() if name != "seal"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.special import softmax
 
-from ablations.store import DamagedRecord
+from ablations.sealed import DamagedRecord
 from analysis.outcomes import Outcomes
 
 BINS = 15

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablations.record import LookPlan, Study
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from ablations.units import counted
 from analysis.simulated_studies import Design, World, carry_out, draw
 from cnnkit.errors import UserError

@@ -23,7 +23,8 @@ from PIL import Image, ImageOps
 from ablations.interruption import removed_if_interrupted
 from ablations.measuring import TrainedNetwork
 from ablations.record import Study
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from analysis.figures import STYLE
 from analysis.gradcam import Method
 from analysis.kept_looks import FILE, KeptLooks

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ablations.measure_store import Arrays, MeasureStore, Null
 from ablations.record import Study
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from analysis import reliance
 from analysis.attention import SCENE, Scenes, Seen, attention_table, composite_table, cut_out
 from analysis.shape_bias import Nulls, bias_table, by_category, decide

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ablations.record import ArmEntry, Record, Study, StudyCell
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from ablations.text import printable, quoted
 from analysis.studied import Answers, Description, Excluded, StudiedArm, cell_table, in_words
 from cnnkit.errors import UserError

@@ -16,7 +16,8 @@ from ablations import files
 from ablations.cell import Cell
 from ablations.checkpoints import DamagedCheckpoint
 from ablations.record import CellResult, Command, Failure, Record, Study
-from ablations.store import DamagedRecord, Store, _seal
+from ablations.sealed import DamagedRecord, seal_of
+from ablations.store import Store
 from cnnkit.errors import UserError
 
 STORED = Path(__file__).parents[1] / "data" / "results" / "cells"
@@ -365,7 +366,7 @@ def test_a_manifest_that_a_later_version_wrote_with_more_fields_keeps_its_seal(s
     file = store.study_folder("depth-smoke") / "study.json"
     content = json.loads(file.read_text())
     content["weather"] = "fine"
-    file.write_text(json.dumps({**content, "seal": _seal(content)}, indent=1))
+    file.write_text(json.dumps({**content, "seal": seal_of(content)}, indent=1))
     assert store.study("depth-smoke").cells == manifest().cells
 
 

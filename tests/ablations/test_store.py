@@ -7,7 +7,8 @@ from safetensors.numpy import save
 from ablations.cell import Cell, SplitSizes, key_of
 from ablations.protocols import PROTOCOLS
 from ablations.record import CellResult, Command, Failure, Provenance
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from cnnkit import ConvNetSpec, Recipe
 from cnnkit.errors import UserError
 from cnnkit.metrics import Epoch, PerClass
@@ -126,10 +127,10 @@ def test_fields_that_a_later_version_adds_are_let_through(store):
     record = written(store, cell())
     file = store.cell_folder(record.key) / "record.json"
     content = json.loads(file.read_text())
-    from ablations.store import _seal
+    from ablations.sealed import seal_of
 
     content["provenance"]["carbon"] = 3
-    content["seal"] = _seal(content)
+    content["seal"] = seal_of(content)
     file.write_text(json.dumps(content))
     assert store.read(record.key).arm == "4 blocks"
 

@@ -14,7 +14,8 @@ from ablations.measure_store import MeasureStore, Null
 from ablations.measuring import TrainedNetwork, measure_study
 from ablations.plan import Plan, make_plan
 from ablations.protocols import PROTOCOLS
-from ablations.store import DamagedRecord, Store
+from ablations.sealed import DamagedRecord
+from ablations.store import Store
 from ablations.trial import result_of
 from analysis import measured, measures, reliance
 from analysis.attention import composite_table
