@@ -65,7 +65,7 @@ class KeptLooks:
         ]
         header = _Header(
             networks=self.networks,
-            titles=[image.row.title for image in self.images],
+            titles=[": ".join(image.row.title.split("\n")) for image in self.images],
             true_classes=[image.true_class for image in self.images],
             answers=answers,
         )

@@ -451,8 +451,7 @@ def _looked_at(image: KeptImage, networks: Sequence[tuple[str, int]], baseline: 
         answers.append(Answer(name, _said(look), look.is_right, arm == baseline, picture))
         mark = {None: "not known", True: "right", False: "wrong"}[look.is_right]
         marks.append({"class": image.true_class or "not known", "arm": arm, "answer": mark})
-    title = ": ".join(image.row.title.split("\n"))
-    return Card(title, data_uri(image.row.image, photo=True), answers, marks)
+    return Card(image.row.title, data_uri(image.row.image, photo=True), answers, marks)
 
 
 def _said(look: Look) -> str:

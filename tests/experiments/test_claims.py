@@ -245,6 +245,7 @@ def test_a_gallery_is_browsed_on_the_page_image_by_image(tmp_path):
     section = text[text.index('id="gallery"') :]
     assert section.count('class="card looks"') == 3
     assert "&lt;b&gt;cat 50 %" in section
+    assert ">cat: test image 0<" in section
     assert [section.count(f'<li class="{kind}">') for kind in ("right", "wrong", "unknown")] == [1, 1, 1]
     assert html.unescape(section).count('"class": "not known", "arm": "baseline", "answer": "not known"') == 1
     content = (folder / "looks.safetensors").read_bytes()
