@@ -18,7 +18,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy import optimize
 
-from ablations.units import duration
+from ablations import files
+from ablations.units import counted, duration
 from analysis import figures, measure_figures, reproduction_figures
 from analysis.claim_rules import MOST_BLOCKS
 from analysis.claims import CLAIMS, MEASURE, RUN, ledger
@@ -26,6 +27,7 @@ from analysis.claims_figures import control, differences, memory
 from analysis.documented import documented, self_checks
 from analysis.effects import points
 from analysis.evidence import KINDS, Evidence, arm_with, source_of
+from analysis.kept_looks import GALLERY
 from analysis.metric import ACCURACY
 from analysis.outcomes import Outcomes
 from analysis.reproduction import Reproduction
@@ -40,6 +42,8 @@ COLLECT = (
     "python experiments/claims.py RESULTS --data PATH_TO_CIFAR10 --out docs/results/documented "
     "--page docs/documented-study.md"
 )
+SHEET = "sheet-001.png"
+"""The first of a gallery."""
 UNDOCUMENTED_RUN = next(claim.command for claim in CLAIMS if claim.name == "augmentation")
 
 
@@ -70,6 +74,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     found["shape_bias_by_category"] = _by_category(evidence)
     found["undocumented"] = undocumented(evidence)
     found["arithmetic"] = arithmetic(evidence)
+    found["gallery"] = gallery(evidence)
     return {name: table for name, table in found.items() if not table.empty}
 
 
@@ -202,6 +207,22 @@ def undocumented(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame()
 
 
+def gallery(evidence: Evidence) -> pd.DataFrame:
+    """What the networks answered to the images of the most telling study's gallery, as `experiments/gallery.py` left it, with a
+    column study; empty where nobody has made one.
+    """
+    folder = _gallery_folder(evidence)
+    if folder is None or not (folder / "gallery.csv").is_file():
+        return pd.DataFrame()
+    return pd.read_csv(folder / "gallery.csv", keep_default_na=False).assign(study=folder.parent.name)
+
+
+def _gallery_folder(evidence: Evidence) -> Path | None:
+    """Of the first study that has such a folder with a sheet."""
+    folders = (study.outcomes.study.folder for study in evidence.baselines())
+    return next((one / GALLERY for one in folders if one is not None and (one / GALLERY / SHEET).is_file()), None)
+
+
 def write_tables(evidence: Evidence, folder: Path) -> dict[str, pd.DataFrame]:
     """Writes each table as NAME.csv; those of an earlier run that there is nothing for now are removed.
 
@@ -214,6 +235,11 @@ def write_tables(evidence: Evidence, folder: Path) -> dict[str, pd.DataFrame]:
             old.unlink()
     for name, table in found.items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    sheets = _gallery_folder(evidence)
+    if sheets is None:
+        (folder / "gallery.png").unlink(missing_ok=True)
+    else:
+        files.write(folder / "gallery.png", files.read(sheets / SHEET))
     return found
 
 
@@ -443,9 +469,13 @@ class Page:
 
     def origin(self, figure: PageFigure) -> str:
         """Which study a figure shows, and the command that ran it; of a figure of no study, the command that makes it."""
-        name = next((row["study"] for row in self.rows(figure.needs[0]) if "study" in row), None)
-        run = next((row["command"] for row in self.rows("studies") if row["study"] == name), "")
-        return f"Study {name}: `{run}`." if run else f"Command: `{figure.command}`."
+        name = next((row["study"] for row in self.rows(figure.needs[0]) if "study" in row), "")
+        return self.ran(name) or f"Command: `{figure.command}`."
+
+    def ran(self, study: str) -> str:
+        """A study, and the command that ran it; nothing where that is not known."""
+        run = next((row["command"] for row in self.rows("studies") if row["study"] == study), "")
+        return f"Study {study}: `{run}`." if run else ""
 
     def head(self) -> str:
         """What the page is about, and its outcome."""
@@ -626,7 +656,29 @@ class Page:
                 f"Accuracy kept under changes of the test images, as a share: {', '.join(kept)} ({self.csv('reliance')})."
             )
         lines += [self.picture(name) for name in MEASURED if name in self.found]
+        lines += self.gallery()
         return "\n\n".join(["## Shape, attention and reliance", *(lines or [NOT_MEASURED.format(command=MEASURE)])])
+
+    def gallery(self) -> list[str]:
+        """Where the networks look on single images."""
+        rows = self.rows("gallery")
+        if not rows:
+            return []
+        classes, seeds = (list(dict.fromkeys(str(row[name]) for row in rows)) for name in ("true_class", "seed"))
+        count = len({row["image"] for row in rows})
+        caption = (
+            f"Where the networks look on {counted(count, 'image')} of the class {', '.join(classes)}: the map of each network's "
+            "answer, over its own mean."
+        )
+        options = f"--pick typical --images {count} --seeds {' '.join(seeds)} --data PATH_TO_CIFAR10"
+        drawn = (
+            f"python experiments/gallery.py RESULTS/studies/{rows[0]['study']} --classes {' '.join(classes)} {options}"
+        )
+        return [
+            f"![{caption}]({self.results}/gallery.png)",
+            f"{caption} Numbers: {self.csv('gallery')}. {self.ran(rows[0]['study'])} Drawn at the end of "
+            f"`reproduce_baseline.py`, or by `{drawn}`.",
+        ]
 
     def memory(self) -> str:
         """What a card of 15 GB holds."""

@@ -22,6 +22,8 @@ from analysis.sheets import Look, Row
 from cnnkit.errors import UserError
 from cnnkit.spec import Stored, one_sentence
 
+GALLERY = "gallery"
+"""Folder in a study's own where `experiments/gallery.py` leaves its sheets."""
 FILE = "looks.safetensors"
 MOST = 240
 """Maps that are kept: each takes some 6 kB of a page."""

@@ -13,7 +13,7 @@ from ablations.text import quoted
 from ablations.units import counted
 from analysis import measure_tables, reproduction_tables, stimuli_looks, tables
 from analysis.flipping import FlippingImage, flipping_images
-from analysis.kept_looks import KeptImage, KeptLooks
+from analysis.kept_looks import GALLERY, KeptImage, KeptLooks
 from analysis.page_parts import Answer, Card, Picture, Section
 from analysis.pairs import MOST_ARMS
 from analysis.reliance import CHANGES
@@ -405,10 +405,6 @@ def composites(source: Source) -> list[Section]:
             [measure_tables.composites(measures.composites)],
         )
     ]
-
-
-GALLERY = "gallery"
-"""Folder in a study's own where `experiments/gallery.py` leaves its sheets."""
 
 
 def gallery(source: Source) -> list[Section]:

@@ -256,6 +256,25 @@ def test_a_gallery_is_browsed_on_the_page_image_by_image(tmp_path):
         assert 'alt="Figure: The first sheet' in text
 
 
+def test_the_gallery_of_the_documented_study_stands_on_the_page_in_the_docs(tmp_path):
+    study = baseline_alone(tmp_path / "results")
+    gallery = study.outcomes.study.folder / "gallery"
+    gallery.mkdir()
+    Image.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(gallery / "sheet-001.png")
+    (gallery / "gallery.csv").write_text(
+        "image,true_class,arm,seed\ntest image 7,cat,baseline,0\ntest image 7,cat,baseline,1\n"
+    )
+    folder = tmp_path / "documented"
+    documented_page.write_tables(Evidence((study,)), folder)
+    assert (folder / "gallery.png").read_bytes() == (gallery / "sheet-001.png").read_bytes()
+    text = documented_page.render(documented_page.read_tables(folder), results="documented")
+    assert "on 1 images of the class cat" not in text
+    assert "](documented/gallery.png)" in text
+    assert "--classes cat --pick typical --images 1 --seeds 0 1" in text
+    documented_page.write_tables(Evidence(()), folder)
+    assert not (folder / "gallery.png").exists()
+
+
 def test_the_page_of_another_study_has_no_reproduction(tmp_path):
     study = StudyTables(Outcomes.from_store(RESULTS, "depth-smoke"))
     assert study.reproduction is None
