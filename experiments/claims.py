@@ -163,13 +163,13 @@ def write(evidence: "Evidence", folder: Path, page: Path | None, out: "Console")
 
     import matplotlib as mpl
 
-    from analysis import documented_page
+    from analysis import documented_figures, documented_page, documented_tables
 
     mpl.use("agg")  # files need no window
     try:
-        documented_page.write_tables(evidence, folder)
-        found = documented_page.read_tables(folder)
-        drawn = documented_page.draw(found, folder)
+        documented_tables.write_tables(evidence, folder)
+        found = documented_tables.read_tables(folder)
+        drawn = documented_figures.draw(found, folder)
         if page is not None:
             where = os.path.relpath(folder, page.parent)
             page.write_text(documented_page.render(found, results=where), encoding="utf-8")

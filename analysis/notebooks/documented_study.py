@@ -17,16 +17,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import analysis
-from analysis import claims_tables, documented_page, figures, reproduction_tables
+from analysis import claims_tables, documented_figures, documented_page, documented_tables, figures, reproduction_tables
 from analysis.documented import documented, self_checks
 
 CLONE = Path(analysis.__file__).parents[1]
 FOLDER = Path(os.environ.get("ABLATIONS_DOCUMENTED", CLONE / "docs/results/documented"))
-FIGURES = {figure.name: figure for figure in documented_page.FIGURES}
+FIGURES = {figure.name: figure for figure in documented_figures.FIGURES}
 
 plt.rcParams.update({**figures.STYLE, "figure.figsize": (5.0, 3.0), "figure.dpi": 110})
 
-found = documented_page.read_tables(FOLDER)
+found = documented_tables.read_tables(FOLDER)
 study = documented()
 print(study.source)
 print(documented_page.outcome(found))

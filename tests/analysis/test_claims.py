@@ -12,7 +12,7 @@ from ablations.cell import SplitSizes
 from ablations.record import Command
 from analysis.claim_rules import CARD, SIX_BLOCKS, batch_norm_stabilises, spread_interval
 from analysis.claims import CLAIMS, ledger
-from analysis.documented_page import arithmetic
+from analysis.documented_tables import arithmetic
 from analysis.evidence import KINDS, Evidence, arm_with
 from analysis.looks import plan_looks
 from analysis.memory import largest_batch, memory_table, step_bytes

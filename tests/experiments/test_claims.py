@@ -16,7 +16,7 @@ from PIL import Image
 
 from ablations.record import ArmEntry, Command
 from ablations.store import Store
-from analysis import documented_page, report
+from analysis import documented_figures, documented_page, documented_tables, report
 from analysis.claim_rules import CARD
 from analysis.claims import CLAIMS
 from analysis.evidence import KINDS, Evidence
@@ -55,7 +55,7 @@ def reproduce():
 
 
 def test_the_docs_page_is_what_its_tables_say():
-    found = documented_page.read_tables(DOCS / "results" / "documented")
+    found = documented_tables.read_tables(DOCS / "results" / "documented")
     assert documented_page.render(found) == (DOCS / "documented-study.md").read_text(encoding="utf-8")
 
 
@@ -65,7 +65,7 @@ def test_every_figure_and_table_that_the_docs_page_names_is_there():
     assert len(links) > 5
     assert all((DOCS / link).is_file() for link in links)
     pictures = {Path(link).stem for link in links if link.endswith(".png")}
-    assert pictures <= {figure.name for figure in documented_page.FIGURES}
+    assert pictures <= {figure.name for figure in documented_figures.FIGURES}
 
 
 def test_the_docs_page_names_no_machines_folder():
@@ -74,7 +74,7 @@ def test_the_docs_page_names_no_machines_folder():
 
 
 def test_the_docs_ledger_has_every_claim_of_the_code_with_its_rule():
-    table = documented_page.read_tables(DOCS / "results" / "documented")["claims"]
+    table = documented_tables.read_tables(DOCS / "results" / "documented")["claims"]
     assert [*zip(table["name"], table["rule"], strict=True)] == [(claim.name, claim.rule) for claim in CLAIMS]
     assert set(table["verdict"]) <= set(KINDS)
 
@@ -95,7 +95,7 @@ def test_tables_figures_and_page_are_written_and_read_back_alike(claims, tmp_pat
     assert claims.main([str(MEASURED), "--out", str(folder), "--page", str(page)]) == 0
     assert "figures into" in capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
-    assert text == documented_page.render(documented_page.read_tables(folder), results="tables")
+    assert text == documented_page.render(documented_tables.read_tables(folder), results="tables")
     for row in documented_page.records(pd.read_csv(folder / "claims.csv")):
         assert row["claim"] in text
     assert (folder / "memory.png").is_file()
@@ -116,8 +116,8 @@ def test_a_figure_names_the_study_that_it_shows_and_its_command_without_a_machin
         )
     ]
     about = replace(study.outcomes.study, commands=commands)
-    documented_page.write_tables(Evidence((StudyTables(replace(study.outcomes, study=about)),)), tmp_path)
-    text = documented_page.render(documented_page.read_tables(tmp_path))
+    documented_tables.write_tables(Evidence((StudyTables(replace(study.outcomes, study=about)),)), tmp_path)
+    text = documented_page.render(documented_tables.read_tables(tmp_path))
     run = "python experiments/run_ablation.py --grid g.yaml --data PATH_TO_CIFAR10 --results=RESULTS"
     assert f"Study depth-measured: `{run}`." in text
     assert "/home" not in text
@@ -125,14 +125,14 @@ def test_a_figure_names_the_study_that_it_shows_and_its_command_without_a_machin
 
 def test_tables_of_an_earlier_run_do_not_stay(tmp_path):
     (tmp_path / "undocumented.csv").write_text("arm\n", encoding="utf-8")
-    documented_page.write_tables(Evidence((), memory=memory_table(CARD)), tmp_path)
+    documented_tables.write_tables(Evidence((), memory=memory_table(CARD)), tmp_path)
     assert not (tmp_path / "undocumented.csv").exists()
     assert {file.stem for file in tmp_path.glob("*.csv")} == {"claims", "document", "memory"}
 
 
 def test_without_a_measurement_the_page_has_commands_in_the_place_of_numbers(tmp_path):
-    documented_page.write_tables(Evidence(()), tmp_path)
-    text = documented_page.render(documented_page.read_tables(tmp_path))
+    documented_tables.write_tables(Evidence(()), tmp_path)
+    text = documented_page.render(documented_tables.read_tables(tmp_path))
     assert text.count("Not measured. Command: `python experiments/") >= 4
     assert "is not measured" in text.split("\n\n")[2]
 
@@ -265,13 +265,13 @@ def test_the_gallery_of_the_documented_study_stands_on_the_page_in_the_docs(tmp_
         "image,true_class,arm,seed\ntest image 7,cat,baseline,0\ntest image 7,cat,baseline,1\n"
     )
     folder = tmp_path / "documented"
-    documented_page.write_tables(Evidence((study,)), folder)
+    documented_tables.write_tables(Evidence((study,)), folder)
     assert (folder / "gallery.png").read_bytes() == (gallery / "sheet-001.png").read_bytes()
-    text = documented_page.render(documented_page.read_tables(folder), results="documented")
+    text = documented_page.render(documented_tables.read_tables(folder), results="documented")
     assert "on 1 images of the class cat" not in text
     assert "](documented/gallery.png)" in text
     assert "--classes cat --pick typical --images 1 --seeds 0 1" in text
-    documented_page.write_tables(Evidence(()), folder)
+    documented_tables.write_tables(Evidence(()), folder)
     assert not (folder / "gallery.png").exists()
 
 
