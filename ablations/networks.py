@@ -14,6 +14,7 @@ from torch import nn
 from ablations.record import ArmEntry, loads_weights
 from ablations.sealed import DamagedRecord
 from ablations.store import Store
+from ablations.text import quoted
 from cnnkit.errors import UserError
 from cnnkit.model import build
 from cnnkit.search_paths import add_search_paths
@@ -47,7 +48,7 @@ def load_network(
         raise UserError(f"{root} has no study {study!r}; it has {', '.join(store.studies()) or 'none'}")
     entry = next((entry for entry in manifest.arms if entry.name == arm), None)
     if entry is None:
-        raise UserError(f"study {study} has no arm {arm!r}; it has {', '.join(entry.name for entry in manifest.arms)}")
+        raise UserError(f"study {study} has no arm {arm!r}; it has {', '.join(quoted(entry.name) for entry in manifest.arms)}")
     key = next((cell.key for cell in manifest.cells if (cell.arm, cell.seed) == (arm, seed)), None)
     if key is None:
         seeds = sorted(cell.seed for cell in manifest.cells if cell.arm == arm)

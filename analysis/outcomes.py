@@ -171,7 +171,7 @@ class Outcomes:
         """
         reference = next((arm for arm in self.arms if arm.name == name), None)
         if reference is None:
-            raise UserError(f"no arm is called {name!r}; there are {', '.join(arm.name for arm in self.arms)}")
+            raise UserError(f"no arm is called {name!r}; there are {', '.join(quoted(arm.name) for arm in self.arms)}")
         arms = {
             arm.name: replace(arm, is_baseline=arm.name == name, changes=_beside(arm, reference)) for arm in self.arms
         }
