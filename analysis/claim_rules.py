@@ -31,6 +31,7 @@ from analysis.statistics import (
     effect_from_parts,
 )
 from analysis.verdicts import MARGIN
+from cnnkit.description import CIFAR10_GROUPS
 
 STABLE = 0.02
 """Standard deviation of test accuracy over seeds below which training is called stable, 0 to 1."""
@@ -173,7 +174,12 @@ def shape_biased(evidence: Evidence) -> Finding:
             )
         if math.isnan(row["low"]):
             continue
-        counts = f"{row['shape_hits']:.0f} answers follow shape, {row['texture_hits']:.0f} texture, {row['neither']:.0f} neither"
+        nulls = (("random", "the same networks with random weights"), ("colours", "a classifier of colours"))
+        beside = [f"{words} {row[name]:.3f}" for name, words in nulls if pd.notna(row.get(name))]
+        counts = (
+            f"{row['shape_hits']:.0f} answers follow shape, {row['texture_hits']:.0f} texture, {row['neither']:.0f} neither"
+            f"{'; ' if beside else ''}{', '.join(beside)}"
+        )
         kind, sentence = _of_interval(
             about["low"], about["high"], 0.5,
             above=f"{counts}.", below=f"It follows texture: {counts}.",
@@ -195,16 +201,24 @@ def pattern_shows_shape_bias(evidence: Evidence) -> Finding:
     own = control[control["kind"] == "class"]
     theirs = [evidence.published.classes[str(name)].recall for name in own["class"]]
     rank = spearman(own["recall"].to_numpy(float), np.array(theirs))
+    gap = 100 * _gap({name: one.recall for name, one in evidence.published.classes.items()})
     alike = f" Its recalls rank the classes as the document's do to Spearman's {rank:.2f}."
     if low > 0:
         return Finding(
             "not supported",
-            f"A classifier that sees no shape does better on vehicles, too, so that doing so is no sign of a shape bias.{alike}",
+            f"A classifier that sees no shape does better on vehicles, too (the document's network by {gap:.1f} points), so that "
+            f"doing so does not show a shape bias.{alike}",
             **about,
         )
     if high < MARGIN:
         return Finding("supported", "A classifier that sees no shape does not do better on vehicles.", **about)
     return Finding("inconclusive", "The test images are too few to say whether the control shows the pattern.", **about)
+
+
+def _gap(recall: Mapping[str, float]) -> float:
+    """Mean recall of vehicles less that of animals."""
+    means = [float(np.mean([recall[name] for name in CIFAR10_GROUPS[group]])) for group in ("vehicles", "animals")]
+    return means[0] - means[1]
 
 
 # -- attention
@@ -236,9 +250,9 @@ def attends_to_the_object(evidence: Evidence) -> Finding:
             return Finding("not supported", f"{says}: no more than a map has there that knows no network.", **about)
         return Finding(
             "inconclusive",
-            f"{says}: {'on its own object more than on others' + chr(39) if specific else 'not clearly on its own object'}, and "
-            f"{'more' if beyond else 'not clearly more'} than a map that knows no network; further seeds help little, further "
-            "objects would.",
+            f"{says}: it looks at its own object {'more' if specific else 'not clearly more'} than at other objects' places, and "
+            f"{'more' if beyond else 'not clearly more'} than a fixed blob or an edge map would; further seeds help little, "
+            "further objects would.",
             **about,
         )
     return Finding("not measured", "No study at hand has asked where its baseline looks.")
@@ -255,14 +269,14 @@ def errors_attend_to_background(evidence: Evidence) -> Finding:
     background = (
         ""
         if math.isnan(row["background_low"])
-        else f" Where it answers the background's class, the difference is {row['background_value']:+.3f} "
+        else f" Right answers less those that name the background's class: {row['background_value']:+.3f} "
         f"[{row['background_low']:+.3f}, {row['background_high']:+.3f}]."
     )
     kind, sentence = _of_interval(
         low, high, 0,
         above=f"Wrong answers have less of their map on the object than right ones of equal confidence.{background}",
         below=f"Wrong answers have more of their map on the object than right ones of equal confidence.{background}",
-        left_open=f"The difference at equal confidence can be 0; further seeds help little, further objects would.{background}",
+        left_open=f"The difference at equal confidence may be 0; further seeds help little, further objects would.{background}",
     )  # fmt: skip
     return Finding(
         kind,
@@ -281,7 +295,7 @@ def attention_on_torso_or_face(evidence: Evidence) -> Finding:
     return Finding(
         "not testable",
         "It needs masks of torsos and faces, which neither CIFAR-10 nor the cue-conflict stimuli have: their "
-        "silhouettes are of whole animals. At the last block, a position of the map covers several original pixels "
+        "silhouettes are of whole animals. At the last block, a position of the map sees several original pixels "
         "of 32.",
     )
 
@@ -308,8 +322,8 @@ def learns_rather_than_memorises(evidence: Evidence) -> Finding:
     validation = np.mean([curves[reference, seed][-1].validation_loss for reference, _, seed in known])
     kind, sentence = _of_interval(
         low, high, 0,
-        above=f"It knows {np.mean(learnt):.3f} nats of a new image's label; of shuffled labels it keeps {np.mean(memorised):.3f} "
-        f"nats in as many epochs.",
+        above=f"It knows {np.mean(learnt):.3f} of {chance:.3f} nats of a new image's label; of shuffled labels it keeps "
+        f"{np.mean(memorised):.3f} nats in as many epochs, in which little can be memorised in any case.",
         below=f"Of shuffled labels it keeps {np.mean(memorised):.3f} nats, more than the {np.mean(learnt):.3f} that it knows "
         f"of a new image's.",
         left_open=_more_seeds(ahead, 0),
@@ -348,7 +362,9 @@ def batch_norm_speeds_up(evidence: Evidence) -> Finding | Tested:
     effect = effect_from_parts(
         first, float(first.var(ddof=1)), 0.0, 0.0, n_images=len(pair.outcomes.labels), images="fixed"
     )
-    return Tested(effect, pair.outcomes, f"validation accuracy after the first epoch, with less without{after}")
+    return Tested(
+        effect, pair.outcomes, f"validation accuracy after the first epoch, with batch norm less without{after}"
+    )
 
 
 def batch_norm_stabilises(evidence: Evidence) -> Finding:
@@ -362,7 +378,10 @@ def batch_norm_stabilises(evidence: Evidence) -> Finding:
         return Finding("inconclusive", "The seeds without batch norm do not differ, so that there is no ratio.")
     ratio = spread[0] / spread[1]
     low, high = (ratio / math.sqrt(float(stats.f.ppf(p, n - 1, n - 1))) for p in (1 - SIGNIFICANT / 2, SIGNIFICANT / 2))
-    words = f"Standard deviation over seeds {100 * spread[0]:.2f} points with it, {100 * spread[1]:.2f} without."
+    words = (
+        f"Standard deviation over seeds {100 * spread[0]:.2f} points with it, {100 * spread[1]:.2f} without, "
+        f"over the {n} seeds that both have; final accuracy alone, of networks that are far apart in it."
+    )
     kind: Kind = "supported" if high < 1 else "not supported" if low > 1 else "inconclusive"
     if kind == "inconclusive":
         words += f" {_seeds_for_ratio(ratio)}"
@@ -455,7 +474,7 @@ def larger_batches_do_not_fit(evidence: Evidence) -> Finding:
     fits = int(own["largest_batch"])
     words = (
         f"In fp32 a step of the documented network takes about {_gigabytes(own['bytes'])} at batch 64, and "
-        f"{_gigabytes(CARD)} hold up to about batch {fits}. {ESTIMATED}{_reserved(evidence)}"
+        f"{_gigabytes(CARD)} hold up to about batch {fits}{_doubled(fits)}. {ESTIMATED}{_reserved(evidence)}"
     )
     kind: Kind = "supported" if fits < MOST_BATCH else "not supported"
     return Finding(kind, words, float(fits), unit="images, the largest batch", source="an estimate")
@@ -470,10 +489,19 @@ def deeper_networks_do_not_fit(evidence: Evidence) -> Finding:
     words = (
         f"Of up to {MOST_BLOCKS} blocks of up to {table['convolutions'].max()} convolutions, the network that needs "
         f"most takes about {_gigabytes(largest['bytes'])} at batch 64 ({largest['network']}): pooling halves the maps, "
-        f"so that further blocks need next to nothing. {ESTIMATED}"
+        f"so that further blocks need next to nothing, and further convolutions more. {ESTIMATED}"
     )
     kind: Kind = "supported" if float(largest["bytes"]) > CARD else "not supported"
     return Finding(kind, words, float(largest["bytes"]) / 2**30, unit="GB at batch 64", source="an estimate")
+
+
+def _doubled(fits: int) -> str:
+    """Which doublings of the documented batch fit."""
+    batches = [64 * 2**power for power in range(1, 4)]
+    fitting, others = [b for b in batches if b <= fits], [b for b in batches if b > fits]
+    if not fitting or not others:
+        return ""
+    return f" ({' and '.join(map(str, fitting))} fit{'s' if len(fitting) == 1 else ''}, {others[0]} does not)"
 
 
 def _reserved(evidence: Evidence) -> str:

@@ -17,6 +17,7 @@ Claims are decided by outcomes and by what measures left, whatever grid, command
 needs if its arms differ in just the fields that the claim is about.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -55,8 +56,8 @@ from analysis.verdicts import MARGIN, verdict
 RUN = "python experiments/run_ablation.py --grid {grid} --protocol quick --data PATH_TO_CIFAR10 --seeds 5"
 MEASURE = "python experiments/measure.py STUDY --data PATH_TO_CIFAR10"
 LEDGER = (
-    "name", "claim", "verdict", "effect", "low", "high", "unit", "seeds", "source", "sentence", "measure", "rule", "section",
-    "figure", "command",
+    "name", "claim", "verdict", "effect", "low", "high", "adjusted_p", "unit", "seeds", "source", "sentence", "measure", "rule",
+    "section", "figure", "command",
 )  # fmt: skip
 BY_ACCURACY = (
     "supported if the difference is significantly positive, not supported if it is significantly negative or shown to lie "
@@ -154,7 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "dropout", "Dropout is needed for generalisation.", "Design Motivation",
         "test accuracy with dropout less without", BY_ACCURACY,
-        difference({"dropout": 0.0}, "with dropout less without", reverse=True), "differences",
+        difference({"dropout": 0.0}, "accuracy with dropout less that without", reverse=True), "differences",
         RUN.format(grid="documented_claims"),
     ),
     Claim(
@@ -162,13 +163,13 @@ CLAIMS: tuple[Claim, ...] = (
         "test accuracy with augmentation (ours, the document's is not said) less without", BY_ACCURACY,
         difference(
             {f"augmentation.{name}": 0.0 for name in ("flip", "rotation", "brightness", "contrast", "saturation")},
-            "with augmentation less without", reverse=True,
+            "accuracy with augmentation less that without", reverse=True,
         ), "differences", RUN.format(grid="undocumented"),
     ),
     Claim(
         "depth", "More depth adds power.", "Insights and Findings",
         "test accuracy of six blocks less four", BY_ACCURACY,
-        difference({"widths": SIX_BLOCKS}, "six blocks less four"), "differences", RUN.format(grid="depth"),
+        difference({"widths": SIX_BLOCKS}, "accuracy of six blocks less that of four"), "differences", RUN.format(grid="depth"),
     ),
     Claim(
         "depth needs dropout", "With more depth, dropout is needed more.", "Insights and Findings",
@@ -178,13 +179,14 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "residual links", "To have no residual links costs accuracy.", "Limitations",
         "test accuracy with links less without, of four blocks of two convolutions", BY_ACCURACY,
-        difference({"convs_per_block": 2, "residual": True}, "with links less without", {"convs_per_block": 2}),
+        difference({"convs_per_block": 2, "residual": True}, "accuracy with links less that without", {"convs_per_block": 2}),
         "differences", RUN.format(grid="residual"),
     ),
     Claim(
         "longer training", "Longer training would help.", "Limitations",
         "test accuracy after twice the epochs less after the documented number", BY_ACCURACY,
-        difference({"epochs": 10}, "10 epochs less 5"), "differences", RUN.format(grid="documented_claims"),
+        difference({"epochs": 10}, "accuracy after 10 epochs less that after 5"), "differences",
+        RUN.format(grid="documented_claims"),
     ),
     Claim(
         "transfer", "Pretrained networks do better.", "Model Performance",
@@ -216,20 +218,23 @@ CLAIMS: tuple[Claim, ...] = (
 def ledger(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     """Every claim with its verdict, a row each, in the order of `claims`.
 
-    Columns: name, claim, verdict (of `KINDS`), effect, low, high (in `unit`; NaN where there is none), unit, seeds, source
+    Columns: name, claim, verdict (of `KINDS`), effect, low, high (in `unit`; NaN where there is none), adjusted_p (of paired
+    differences, which it decides; NaN of others), unit, seeds, source
     (the study), sentence (what was found), measure, rule, section (of the document), figure, command (that measures it).
     """
     found = [claim.decide(evidence) for claim in claims]
     tested = [one for one in found if isinstance(one, Tested)]
     paid = [float(paying_for_looks([one.effect.p_value], one.looks)[0]) for one in tested]
     adjusted = iter(holm(paid).tolist() if tested else [])
+    p_values = [next(adjusted) if isinstance(one, Tested) else math.nan for one in found]
     rows = []
-    for claim, one in zip(claims, found, strict=True):
-        finding = concluded(one, next(adjusted)) if isinstance(one, Tested) else one
+    for claim, one, p_value in zip(claims, found, p_values, strict=True):
+        finding = concluded(one, p_value) if isinstance(one, Tested) else one
         rows.append(
             (
-                claim.name, claim.claim, finding.kind, finding.effect, finding.low, finding.high, finding.unit, finding.seeds,
-                finding.source, finding.sentence, claim.measure, claim.rule, claim.section, claim.figure, claim.command,
+                claim.name, claim.claim, finding.kind, finding.effect, finding.low, finding.high, p_value, finding.unit,
+                finding.seeds, finding.source, finding.sentence, claim.measure, claim.rule, claim.section, claim.figure,
+                claim.command,
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=LEDGER)
@@ -242,7 +247,9 @@ def concluded(tested: Tested, adjusted_p: float) -> Finding:
     judged = verdict(effect, adjusted_p=adjusted_p, adjusted_equivalence_p=equivalence_p)
     kinds: dict[str, Kind] = {"better": "supported", "worse": "not supported", "equivalent": "not supported"}
     kind = kinds.get(judged.kind, "inconclusive")
-    about = {"worse": ": the other way round", "equivalent": ": within one point of 0"}.get(judged.kind, "")
+    about = {"worse": ": significantly below 0, the other way round", "equivalent": ": within one point of 0"}.get(
+        judged.kind, ""
+    )
     remark = f"; {judged.remark}" if judged.remark and judged.kind != "equivalent" else ""
     says = f"{tested.says[0].upper()}{tested.says[1:]}{about}{remark}."
     return Finding(

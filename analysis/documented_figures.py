@@ -52,14 +52,17 @@ FIGURES: tuple[PageFigure, ...] = (
         lambda found: reproduction_figures.classes(found["classes"]),
     ),
     PageFigure(
-        "confusion", "What images of each class (rows) are answered as, in percent, mean over seeds.", ("confusion",),
+        "confusion", "What images of each class (rows) are answered as, in percent, mean over seeds; blank: below 1 %.",
+        ("confusion",),
         DOCUMENTED_RUN,
         lambda found: reproduction_figures.confusion(
             found["confusion"].set_index("class").drop(columns="study")
         ),
     ),
     PageFigure(
-        "learning", "Validation accuracy after each epoch, a thin line a seed.", ("curves",),
+        "learning",
+        "Validation accuracy after each epoch of the arms that claims about learning compare, at that study's own scale: a thin "
+        "line a seed, a thick one their mean.", ("curves",),
         RUN.format(grid="documented_claims"), _learning,
     ),
     PageFigure(

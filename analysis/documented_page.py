@@ -18,10 +18,13 @@ from analysis.claims import MEASURE, RUN
 from analysis.documented import documented
 from analysis.documented_figures import COLLECT, DOCUMENTED_RUN, FIGURES, UNDOCUMENTED_RUN, PageFigure
 from analysis.documented_tables import MEASURED
-from analysis.effects import points
+from analysis.effects import points, probability
 from analysis.evidence import KINDS
 from analysis.metric import ACCURACY
 
+NAMES = {"recall": "recall", "precision": "precision", "f1": "F1"}
+DOCUMENTED_SCALE = (224, 40_000)
+"""Pixels along a side of the network's input, and training images."""
 NOT_MEASURED = "Not measured. Command: `{command}`"
 
 
@@ -37,8 +40,8 @@ def render(found: Mapping[str, pd.DataFrame], *, results: str = "results/documen
     """
     page = Page(found, results)
     parts = (
-        page.head(), page.verdicts(), page.number(), page.classes(), page.document(), page.silence(), page.inference(),
-        page.inside(), page.memory(), page.rules(), page.how(),
+        page.head(), page.verdicts(), page.number(), page.learning(), page.classes(), page.document(), page.silence(),
+        page.inference(), page.inside(), page.memory(), page.rules(), page.how(),
     )  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -55,7 +58,20 @@ def outcome(found: Mapping[str, pd.DataFrame]) -> str:
     }.get(number["verdict"], f"Whether this recipe gives the documented {stated} is not measured")
     counts = {kind: sum(row["verdict"] == kind for row in claims) for kind in KINDS}
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    return f"{says}: {number['sentence']} Of {len(claims)} claims put to the test: {listed}."
+    smaller = _at_a_smaller_scale(found)
+    scale = (
+        f" {smaller} of them were put to it at a smaller scale than the document's, which may decide otherwise."
+        if smaller
+        else ""
+    )
+    return f"{says}: {number['sentence']} Of {len(claims)} claims put to the test: {listed}.{scale}"
+
+
+def _at_a_smaller_scale(found: Mapping[str, pd.DataFrame]) -> int:
+    """How many claims have a verdict from a study of fewer training images or smaller ones than the document's."""
+    scales = {row["study"]: (row["image_size"], row["train"]) for row in records(found.get("studies", pd.DataFrame()))}
+    of_claims = [scales.get(str(row["source"]).partition(" (")[0]) for row in records(found["claims"])]
+    return sum(scale is not None and scale != DOCUMENTED_SCALE for scale in of_claims)
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -104,8 +120,11 @@ class Page:
 
     def origin(self, figure: PageFigure) -> str:
         """Which study a figure shows, and the command that ran it; of a figure of no study, the command that makes it."""
-        name = next((row["study"] for row in self.rows(figure.needs[0]) if "study" in row), "")
-        return self.ran(name) or f"Command: `{figure.command}`."
+        studies = dict.fromkeys(
+            str(row["study"]) for need in figure.needs for row in self.rows(need) if row.get("study")
+        )
+        ran = " ".join(filter(None, map(self.ran, studies))) if figure.name != "memory" else ""
+        return ran or f"Command: `{figure.command}`."
 
     def ran(self, study: str) -> str:
         """A study, and the command that ran it; nothing where that is not known."""
@@ -127,18 +146,19 @@ class Page:
         """The ledger."""
         rows = [
             (
-                row["claim"], f"**{row['verdict']}**", effect_text(row), str(row["seeds"] or ""),
+                row["claim"], f"**{row['verdict']}**", effect_text(row), probability(row["adjusted_p"]), str(row["seeds"] or ""),
                 f"{row['sentence']} `{row['command']}`" if row["verdict"] == "not measured"
                 else f"{row['sentence']}{f' ({source})' if (source := row['source']) else ''}",
             )
             for row in self.rows("claims")
         ]  # fmt: skip
-        table = markdown(("claim", "verdict", "effect [95 %]", "seeds", "what was found"), rows)
+        table = markdown(("claim", "verdict", "effect [95 %]", "p Holm", "seeds", "what was found"), rows)
         return (
             f"## Verdicts\n\n{table}\n\nThe rules are [below](#how-each-claim-is-decided), and stand in code "
             f"(`analysis/claim_rules.py`). Claims about differences in accuracy are one family, whose p-values pay for the looks "
-            f"at their study and are corrected by Holm's method; intervals are of 95 % each. Numbers: "
-            f"{self.csv('claims')}.\n\n{self.picture('differences')}"
+            f"at their study and are corrected by Holm's method, which decides; intervals are of 95 % each, where a study's own "
+            f"table has those of its Holm level. Numbers, and the command that measured each: {self.csv('claims')}.\n\n"
+            f"{self.picture('differences')}"
         )
 
     def number(self) -> str:
@@ -159,16 +179,21 @@ class Page:
             "are of the most telling study at hand, at a smaller scale, and not to be compared with the document's."
         )  # fmt: skip
         parts = [f"{title}{table}{scale}", self.picture("accuracy")]
-        for row in self.rows("ranks"):
-            if row["measure"] == "f1":
-                pair = (
-                    "" if math.isnan(row["between_seeds"]) else f"; two seeds of ours reach {row['between_seeds']:.2f}"
-                )
-                parts.append(
-                    f"Document and measurement rank the classes by F1 alike to Spearman's {row['correlation']:.2f}{pair} "
-                    f"({self.csv('ranks')})."
-                )
-        return "\n\n".join([*parts, self.arithmetic(), self.picture("learning")])
+        ranks = [
+            f"{NAMES[row['measure']]} {row['correlation']:.2f}"
+            + ("" if math.isnan(row["between_seeds"]) else f" (two seeds of ours {row['between_seeds']:.2f})")
+            for row in self.rows("ranks")
+        ]
+        if ranks:
+            parts.append(
+                f"How alike document and measurement rank the classes, by Spearman's correlation: {', '.join(ranks)} "
+                f"({self.csv('ranks')})."
+            )
+        return "\n\n".join([*parts, self.arithmetic()])
+
+    def learning(self) -> str:
+        """Learning curves of the arms that claims are about."""
+        return f"## Learning\n\n{self.picture('learning')}"
 
     def arithmetic(self) -> str:
         """What fp32 in the place of bf16 moves."""
@@ -216,8 +241,8 @@ class Page:
         wrong = [(row["check"], row["sentence"]) for row in checks if not row["agrees"]]
         return (
             f"## The document against itself\n\nOf {len(checks)} checks of its numbers against each other "
-            f"{len(checks) - len(wrong)} agree within rounding. These do not:\n\n{markdown(('check', 'found'), wrong)}\n\n"
-            f"All of them: {self.csv('document')}."
+            f"{len(checks) - len(wrong)} agree within rounding. The others are at odds, or loosely worded:\n\n"
+            f"{markdown(('check', 'found'), wrong)}\n\nAll of them: {self.csv('document')}."
         )
 
     def silence(self) -> str:
@@ -323,7 +348,11 @@ class Page:
             if row["width"] == 1 and row["blocks"] <= MOST_BLOCKS
         ]
         heads = ("network", "a step at batch 64, fp32", "largest batch on 15 GB")
-        return f"## Memory\n\n{markdown(heads, rows)}\n\n{self.picture('memory')}" if rows else ""
+        card = (
+            "The document speaks of Google Colab's limits and names no card; a T4 is taken, of 15 GB (as all GB here, of 2^30 "
+            "bytes)."
+        )
+        return f"## Memory\n\n{card}\n\n{markdown(heads, rows)}\n\n{self.picture('memory')}" if rows else ""
 
     def rules(self) -> str:
         """How each claim is decided."""
@@ -341,6 +370,8 @@ class Page:
             )
             for row in self.rows("studies")
         ]  # fmt: skip
-        table = markdown(("study", "protocol", "arms", "cells", "arithmetic", "device", "time of all cells"), rows)
+        table = markdown(
+            ("study", "protocol", "arms", "cells", "arithmetic", "device", "time, summed over cells"), rows
+        )
         ran = f"{table}\n\nNumbers: {self.csv('studies')}. " if rows else ""
         return f"## What was run\n\n{ran}The page, its tables and figures are made from the results by\n\n```bash\n{COLLECT}\n```"

@@ -39,6 +39,10 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
             "confusion": own.confusion.rename_axis("class").reset_index(),
         }  # fmt: skip
         found |= {name: table.assign(study=baseline.outcomes.study.name) for name, table in of_study.items()}
+        names = [each.study.name for each in (own.outcomes, *own.others)]
+        of_arithmetic = dict(zip(own.accuracies["precision"].iloc[1:], names, strict=True))
+        found["accuracy"] = own.accuracies.assign(study=["", *names])
+        found["seeds"] = own.by_seed.assign(study=own.by_seed["precision"].map(of_arithmetic))
     found["curves"] = curves(evidence)
     for name, source in MEASURED.items():
         found[name] = _first(evidence, source)
@@ -46,7 +50,17 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     found["undocumented"] = undocumented(evidence)
     found["arithmetic"] = arithmetic(evidence)
     found["gallery"] = gallery(evidence)
+    found["claims"] = _with_commands(found["claims"], found["studies"])
     return {name: table for name, table in found.items() if not table.empty}
+
+
+def _with_commands(claims: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFrame:
+    """Of what was measured, the command of the study that it comes from, in the place of one that would measure it."""
+    if studies.empty:
+        return claims
+    ran = dict(zip(studies["study"], studies["command"], strict=True))
+    own = claims["source"].str.partition(" (")[0].map(ran)
+    return claims.assign(command=own.where(own.notna() & own.ne(""), claims["command"]))
 
 
 def _first(evidence: Evidence, measure: str) -> pd.DataFrame:
@@ -69,8 +83,8 @@ def _by_category(evidence: Evidence) -> pd.DataFrame:
 
 
 def studies(evidence: Evidence) -> pd.DataFrame:
-    """What was run: a row a study. Columns: study, protocol, data, arms, cells, seeds, arithmetic, device, hours (of cells),
-    command (the latest; folders are named by what they hold).
+    """What was run: a row a study. Columns: study, protocol, image_size (that networks take), train (images), data, arms, cells,
+    seeds, arithmetic, device, hours (of cells), command (the latest; folders are named by what they hold).
     """
     rows = []
     for study in evidence.studies:
@@ -80,6 +94,8 @@ def studies(evidence: Evidence) -> pd.DataFrame:
             {
                 "study": outcomes.study.name,
                 "protocol": outcomes.study.protocol,
+                "image_size": outcomes.baseline.spec.get("image_size"),
+                "train": outcomes.study.split.train if outcomes.study.split else None,
                 "data": outcomes.study.data_text,
                 "arms": len(outcomes.arms),
                 "cells": len(done),
@@ -229,7 +245,7 @@ TEXTS = frozenset(
             "interval",
             "remark",
         ),
-        *("arithmetic", "about", "changes", "verdict"),
+        *("arithmetic", "about", "changes", "verdict", "study"),
     }
 )
 """Columns that are texts, also where all of them are empty."""

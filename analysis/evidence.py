@@ -144,6 +144,15 @@ def shared_seeds(outcomes: Outcomes, arms: Sequence[str]) -> list[int]:
 
 
 def source_of(outcomes: Outcomes) -> str:
-    """A study in a phrase."""
-    about = outcomes.study
-    return " on ".join(filter(None, (f"{about.name} ({about.protocol})", about.data.name if about.data else "")))
+    """A study in a phrase, with its scale."""
+    about, arm = outcomes.study, outcomes.baseline
+    size = arm.spec.get("image_size")
+    scale = (
+        about.protocol,
+        f"{size} pixels" if size else "",
+        f"{about.split.train:,} training images" if about.split else "",
+        f"{arm.epochs} epochs" if arm.epochs else "",
+    )
+    return " on ".join(
+        filter(None, (f"{about.name} ({', '.join(filter(None, scale))})", about.data.name if about.data else ""))
+    )

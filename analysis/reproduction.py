@@ -93,22 +93,22 @@ def judged(published: float, accuracies: Sequence[float]) -> Verdict:
         return Verdict("undecided", f"{counted(n, 'seed')}: a prediction interval needs at least two.")
     low, high = prediction_interval(accuracies)
     sd = float(np.std(accuracies, ddof=1))
-    interval = f"{100 * low:.2f} to {100 * high:.2f} %, where one new seed is expected ({counted(n, 'seed')})"
+    expected = f"One new seed is expected in {100 * low:.2f} to {100 * high:.2f} % ({counted(n, 'seed')}), "
     if not low <= published <= high:
-        return Verdict("not consistent", f"{100 * published:.2f} % lies outside of {interval}.")
+        return Verdict("not consistent", f"{expected}which leaves {100 * published:.2f} % out.")
     if high - low > 2 * RESOLUTION:
         needed = seeds_for(sd, RESOLUTION)
         then = (
             "no number of seeds would narrow it enough"
             if needed is None
-            else f"{needed} seeds of this spread would narrow it enough"
+            else f"{counted(max(needed - n, 1), 'more seed')} of this spread would narrow it enough"
         )
         return Verdict(
             "undecided",
-            f"{100 * published:.2f} % lies in {interval}, which reaches further than {100 * RESOLUTION:g} points to either side "
-            f"and so would exclude little; {then}.",
+            f"{expected}which has {100 * published:.2f} % inside, but reaches further than the {100 * RESOLUTION:g} points to "
+            f"either side that were set as its limit, and so would exclude little; {then}.",
         )
-    return Verdict("consistent", f"{100 * published:.2f} % lies in {interval}.")
+    return Verdict("consistent", f"{expected}which has {100 * published:.2f} % inside.")
 
 
 # -- which studies

@@ -127,7 +127,7 @@ def test_a_claim_about_a_difference_is_supported_refuted_or_open_as_the_differen
     def verdict(by: float, spread: float = 0.0) -> str:
         row = found(name, study({"baseline": base, other: shifted(by, spread)}, {other: changed}))
         assert row["seeds"] == 5
-        assert row["source"] == "claims-quick (quick) on CIFAR-10"
+        assert row["source"] == "claims-quick (quick, 64 pixels, 8,000 training images, 5 epochs) on CIFAR-10"
         assert row["low"] < row["effect"] < row["high"]
         return str(row["verdict"])
 

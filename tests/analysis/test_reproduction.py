@@ -85,8 +85,8 @@ def test_the_prediction_interval_is_what_a_t_test_of_one_against_the_others_acce
 @pytest.mark.parametrize(
     ("accuracies", "kind", "words"),
     [
-        ([0.655, 0.660, 0.663, 0.658], "consistent", "65.89 % lies in"),
-        ([0.690, 0.692, 0.689], "not consistent", "outside of"),
+        ([0.655, 0.660, 0.663, 0.658], "consistent", "has 65.89 % inside"),
+        ([0.690, 0.692, 0.689], "not consistent", "leaves 65.89 % out"),
         ([0.60, 0.66, 0.72], "undecided", "would exclude little"),
         ([0.66], "undecided", "at least two"),
         ([], "undecided", "0 seeds"),
