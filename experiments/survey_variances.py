@@ -19,6 +19,7 @@ import pandas as pd
 import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ablations.cli import console, parse, run_script
 from ablations.store import Store
@@ -53,6 +54,7 @@ def sd_by_rank(survey: Survey, *, ax: Axes | None = None) -> Axes:
     out = survey.arms["stands_out"].to_numpy(bool)
     ax.scatter(rank, 100 * survey.arms["sd"], s=9, c=["#d55e00" if each else "#0072b2" for each in out], linewidths=0)
     ax.set(xlabel="arms, from small to large", ylabel="SD of a seed's difference (points)", ylim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_title(survey.protocol, fontsize=8)
     ax.legend(frameon=False, loc="upper left")
     ax.spines[["top", "right"]].set_visible(False)
