@@ -48,7 +48,9 @@ def load_network(
         raise UserError(f"{root} has no study {study!r}; it has {', '.join(store.studies()) or 'none'}")
     entry = next((entry for entry in manifest.arms if entry.name == arm), None)
     if entry is None:
-        raise UserError(f"study {study} has no arm {arm!r}; it has {', '.join(quoted(entry.name) for entry in manifest.arms)}")
+        raise UserError(
+            f"study {study} has no arm {arm!r}; it has {', '.join(quoted(entry.name) for entry in manifest.arms)}"
+        )
     key = next((cell.key for cell in manifest.cells if (cell.arm, cell.seed) == (arm, seed)), None)
     if key is None:
         seeds = sorted(cell.seed for cell in manifest.cells if cell.arm == arm)
