@@ -1,6 +1,7 @@
-"""The page on the documented study: from evidence to small tables, from those to figures and text.
+"""The text of the page on the documented study, from its tables.
 
-`write_tables` leaves a folder of CSVs, which hold all that the page shows; `render` and `draw` read it and nothing else.
+`documented_tables.write_tables` leaves a folder of CSVs, which hold all that the page shows; `render` and
+`documented_figures.draw` read it and nothing else.
 So whoever has the folder can make page and figures again, and whoever reads the page gets from each figure to its numbers and to
 the command that measured them. What the folder does not have is "not measured" on the page, with its command.
 """
@@ -123,8 +124,7 @@ class Page:
         studies = dict.fromkeys(
             str(row["study"]) for need in figure.needs for row in self.rows(need) if row.get("study")
         )
-        ran = " ".join(filter(None, map(self.ran, studies))) if figure.name != "memory" else ""
-        return ran or f"Command: `{figure.command}`."
+        return " ".join(filter(None, map(self.ran, studies))) or f"Command: `{figure.command}`."
 
     def ran(self, study: str) -> str:
         """A study, and the command that ran it; nothing where that is not known."""

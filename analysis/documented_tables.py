@@ -35,7 +35,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     if baseline is not None:
         own = Reproduction(baseline.outcomes, evidence.published)
         of_study = {
-            "accuracy": own.accuracies, "seeds": own.by_seed, "classes": own.classes, "ranks": own.ranks,
+            "classes": own.classes, "ranks": own.ranks,
             "confusion": own.confusion.rename_axis("class").reset_index(),
         }  # fmt: skip
         found |= {name: table.assign(study=baseline.outcomes.study.name) for name, table in of_study.items()}

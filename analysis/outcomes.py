@@ -40,6 +40,7 @@ MOST_CLASSES = 500
 """Of more, nobody reads tests by class, which would be hundreds of thousands."""
 
 UNNAMED = Description("study")
+"""Of outcomes of which nobody has said what they are of."""
 MOST_REASONS = 2
 """Of cells that are left out, in a line; the others stand on the page."""
 

@@ -435,7 +435,7 @@ def _first_of(sheets: Sequence[Path]) -> Picture:
     )
     more = f" {counted(len(sheets), 'sheet')} and gallery.csv lie in the folder {GALLERY}." if len(sheets) > 1 else ""
     image = f"data:image/png;base64,{base64.b64encode(sheets[0].read_bytes()).decode()}"
-    return Picture("gallery", caption + more, f"Figure: {caption}", image, wide=True)
+    return Picture("gallery", caption + more, f"Figure: {caption}", image, has_file=False, wide=True)
 
 
 def _looked_at(image: KeptImage, networks: Sequence[tuple[str, int]], baseline: str) -> Card:

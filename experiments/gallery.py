@@ -5,9 +5,10 @@
     python experiments/gallery.py results/studies/depth-quick --folder my_photos --cam layercam
 
 Each cell has the image with the Grad-CAM map of what the network answers (or of the true class), its answer, the answer's
-probability, and whether it is right. All cells have one colour scale, the map over its own mean. Writes sheet-001.png and so on
-and gallery.csv. 64 images and 5 arms at 64 pixels take about 20 seconds on one core. Networks whose weights are missing
-are named and left out. Exit code 0: all that was asked for is shown; 1: some is missing, and named; 2: bad input.
+probability, and whether it is right. All cells have one colour scale, the map over its own mean. Writes sheet-001.png and so on,
+gallery.csv, and what the study's page shows of it image by image. 64 images and 5 arms at 64 pixels take about 20 seconds on one
+core. Networks whose weights are missing are named and left out. Exit code 0: all that was asked for is shown; 1: some is missing,
+and named; 2: bad input.
 
 picks:
     flips             right in the baseline and wrong in another arm, or the other way round, in most seeds

@@ -5,8 +5,8 @@
     python experiments/reproduce_baseline.py --data PATH_TO_CIFAR10 --protocol quick
 
 Three seeds of the documented protocol (224 pixels, 40,000 images, 5 epochs) take about five hours in fp32 on two CPU cores,
-three in bf16 where they have it, and two minutes on an H100. A run that was stopped goes on with the same command, after
-its last finished epoch.
+three in bf16 where they have it, and less than a minute a seed on an H100. A run that was stopped goes on with the same
+command, after its last finished epoch.
 
 It ends with the reproduction: documented against measured accuracy with a verdict, each class side by side, and the document's
 numbers against each other, on the terminal, on the study's page and as CSV beside it. It is the study that
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         out.print(f"seed {failure.seed} {failure.kind}: {failure.sentence}", markup=False, soft_wrap=True)
     interrupted = outcome.interrupted or (args.measures and measure(prepared, outcome, out))
     if args.measures and not interrupted and outcome.finished:
-        gallery_of_cats(outcome, args.data)
+        gallery_of_cats(outcome, args.data, out)
     if (outcome.folder / "study.json").is_file():
         report(prepared, outcome, out)
     if interrupted:
@@ -132,13 +132,15 @@ def measure(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> bo
     return prepared.measure_if_possible(outcome, all_measures, out)
 
 
-def gallery_of_cats(outcome: "Outcome", data: str) -> None:
-    """Grad-CAM maps of the class that the document shows, as experiments/gallery.py draws them."""
+def gallery_of_cats(outcome: "Outcome", data: str, out: "Console") -> None:
+    """Grad-CAM maps of the class that the document shows, as experiments/gallery.py draws them; a line where it cannot."""
     seeds = sorted({planned.cell.seed for planned in outcome.finished})[:3]
     arguments = [str(outcome.folder), "--classes", "cat", "--pick", "typical", "--images", "8"]
     arguments += ["--seeds", *map(str, seeds), *(() if data == "auto" else ("--data", data))]
     script = str(Path(__file__).with_name("gallery.py"))
-    subprocess.run([sys.executable, script, *arguments], check=False, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, script, *arguments], check=False, capture_output=True, text=True)
+    if done.returncode and done.stderr:
+        out.print(f"gallery: {done.stderr.strip().removeprefix('error: ')}", markup=False, soft_wrap=True)
 
 
 def report(prepared: "PreparedStudy", outcome: "Outcome", out: "Console") -> None:

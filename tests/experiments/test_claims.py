@@ -224,6 +224,7 @@ def test_the_first_sheet_of_a_gallery_stands_on_the_page(tmp_path):
     text = report.write(study, tmp_path / "report").read_text(encoding="utf-8")
     assert 'id="gallery"' in text
     assert base64.b64encode((gallery / "sheet-001.png").read_bytes()).decode() in text
+    assert all((tmp_path / "report" / file).is_file() for file in re.findall(r'href="([\w-]+\.svg)"', text))
 
 
 def test_a_gallery_is_browsed_on_the_page_image_by_image(tmp_path):
