@@ -20,10 +20,10 @@ class Picture:
     """What it shows, or why there is nothing to draw."""
     image: str
     """A data URI; empty where there is nothing to draw."""
-    has_file: bool = True
-    """Whether it lies beside the page as NAME.svg."""
     wide: bool = False
     """Whether it takes the page's whole width."""
+    has_file: bool = True
+    """Whether it lies beside the page as NAME.svg."""
 
 
 @dataclass(frozen=True)
