@@ -81,6 +81,16 @@ def test_what_waits_is_noticed(device):
         torch.ones(3, device=device).sum().item()
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "momentum"])
+def test_the_optimizer_is_fused_and_keeps_its_state_beside_the_weights(device, tiny, optimizer):
+    # A step count in the host's memory would be copied with every update, and could be in no graph.
+    run = training(tiny, device, RECIPE.vary(optimizer=optimizer))
+    finish(run)
+    assert all(group["fused"] for group in run.optimizer.param_groups)
+    states = [each for state in run.optimizer.state.values() for each in state.values() if torch.is_tensor(each)]
+    assert {each.device.type for each in states} == {device.type}
+
+
 class Stochastic(nn.Module):
     """Batch norm's running averages, dropout, and dropped channels: all that an update changes besides the weights."""
 
