@@ -131,29 +131,36 @@ def started_ray(
                 life.end()
             return
         variables = {STUDY_FOLDER: str(folder), "RAY_AUTH_TOKEN": TOKEN}
-        with environment(variables), only_on_this_machine(), deaf_to_signals():
+        with environment(variables), only_on_this_machine(), deaf_to_signals() as groups:
             try:
-                life = _started(folder, display, stopper, num_cpus=cores, num_gpus=gpus, _memory=memory)
+                life = _started(folder, groups, display, stopper, num_cpus=cores, num_gpus=gpus, _memory=memory)
                 try:
                     yield folder
                 finally:
                     life.end()
             finally:
-                end_helpers(folder)
+                end_helpers(folder, groups)
 
 
-def _started(folder: Path, display: Display, stopper: "StopOnRequest", **resources: int) -> "_Life":
+def _started(folder: Path, groups: list[int], display: Display, stopper: "StopOnRequest", **resources: int) -> "_Life":
     for left in reversed(range(START_TRIES)):
         # Not an existing cluster that RAY_ADDRESS names, say.
         life = _Life(
-            stopper, display, folder, address="local", include_dashboard=False, _temp_dir=str(folder), **resources
+            stopper,
+            display,
+            folder,
+            groups,
+            address="local",
+            include_dashboard=False,
+            _temp_dir=str(folder),
+            **resources,
         )
         try:
             life.begin()
             return life
         except Exception as error:  # Ray raises plain exceptions here
             life.end()
-            end_helpers(folder)
+            end_helpers(folder, groups)
             if stopper.requested:  # the signal has ended what was starting, too
                 raise KeyboardInterrupt from error
             if not left or stopper.stop_all():
@@ -173,7 +180,7 @@ def _joined(address: str, stopper: "StopOnRequest", display: Display, folder: Pa
     where = _host_and_port(address)
     if where is not None and not _speaks_ray(where):
         raise nobody
-    life = _Life(stopper, display, folder, address=address)
+    life = _Life(stopper, display, folder, [], address=address)
     try:
         life.begin(ANSWER_SECONDS)
     except Exception as error:
@@ -224,8 +231,12 @@ class _Life:
     us up. Ray's processes end with the thread that started them, so the thread lives as long as they shall.
     """
 
-    def __init__(self, stopper: "StopOnRequest", display: Display, folder: Path, **arguments: Any) -> None:
+    def __init__(
+        self, stopper: "StopOnRequest", display: Display, folder: Path, groups: list[int], **arguments: Any
+    ) -> None:
         self.stopper, self.display, self.folder, self.arguments = stopper, display, folder, arguments
+        self.groups = groups
+        """Process groups of Ray's processes, which grows as they are started."""
         self.begun, self.over = threading.Event(), threading.Event()
         self.error: BaseException | None = None
         self.heard = time.monotonic()
@@ -277,7 +288,7 @@ class _Life:
         with contextlib.suppress(Exception):
             self.display.__exit__(None, None, None)
             sys.stdout.flush()
-        end_helpers(self.folder)
+        end_helpers(self.folder, self.groups)
         shutil.rmtree(self.folder, ignore_errors=True)
         interrupted = self.stopper.error is None
         os.write(2, f"{SENTENCE if interrupted else f'error: {self.stopper.error}'}\n".encode())
@@ -322,7 +333,7 @@ class _Life:
             self.over.set()
             self.thread.join(seconds)
         if self.thread.is_alive() and self.stopper.requested:
-            end_helpers(self.folder)
+            end_helpers(self.folder, self.groups)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where its native code would complain until this process ends
 
 
@@ -358,16 +369,17 @@ def only_on_this_machine() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deaf_to_signals() -> Iterator[None]:
+def deaf_to_signals() -> Iterator[list[int]]:
     """Ray's processes do not hear signals that are meant for the study, which terminals and `timeout` send to its whole group,
     batch systems to all of its processes: this one ends them when what they do is written. Without its raylet it would end at
-    once, with exit code 1. Ray itself has them block Ctrl-C alone.
+    once, with exit code 1. Ray itself has them block Ctrl-C alone. Yields the process groups that they have, as they start.
     """
     from ray._private import services
 
+    groups: list[int] = []
     popen = getattr(services, "ConsolePopen", None)
     if popen is None or os.name != "posix":
-        yield
+        yield groups
         return
 
     class Deaf(popen):  # type: ignore[misc, valid-type]
@@ -378,13 +390,14 @@ def deaf_to_signals() -> Iterator[None]:
                     preexec_fn()
 
             super().__init__(*arguments, preexec_fn=prepare, process_group=0, **more)
+            groups.append(self.pid)
 
         def terminate(self) -> None:
             self.kill()
 
     services.ConsolePopen = Deaf
     try:
-        yield
+        yield groups
     finally:
         services.ConsolePopen = popen
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -85,12 +85,14 @@ def remove_left_overs() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def end_helpers(folder: Path) -> None:
+def end_helpers(folder: Path, groups: Collection[int] = ()) -> None:
     """Ends the processes that a study with this folder has started, and waits until they are gone, since one may start another
     in the moment that it ends; where there is no /proc, nothing.
+
+    Args: groups: process groups that the study has started.
     """
     until = time.monotonic() + END_SECONDS
-    while helpers := list(_helpers(folder)):
+    while helpers := list(_helpers(folder, groups)):
         for process in helpers:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
@@ -99,9 +101,14 @@ def end_helpers(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _helpers(folder: Path) -> Iterator[int]:
+def _helpers(folder: Path, groups: Collection[int]) -> Iterator[int]:
     mark = f"{STUDY_FOLDER}={folder}\0".encode()
     for other in Path("/proc").glob("[0-9]*"):
+        process = int(other.name)
         with contextlib.suppress(OSError):
-            if int(other.name) != os.getpid() and mark in (other / "environ").read_bytes() + b"\0":
-                yield int(other.name)
+            if process != os.getpid() and (
+                mark in (other / "environ").read_bytes() + b"\0"
+                # Ray's agents write their title over a part of their environment, the mark perhaps.
+                or (os.getpgid(process) in groups and (other / "cmdline").read_bytes().startswith(b"ray::"))
+            ):
+                yield process

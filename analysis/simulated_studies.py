@@ -184,8 +184,8 @@ DESIGNS = (
     Design("fixed 5", (5,), (SIGNIFICANT,)),
     Design("peeking, 3 to 10", tuple(range(3, 11)), (SIGNIFICANT,) * 8),
     Design("peeking, paid for", tuple(range(3, 11)), tuple(SIGNIFICANT / (1 + look) for look in range(8))),
-    *(_sequential(seeds) for seeds in ((3, 5, 10), (3, 5, 8, 12))),
-    *(_sequential(seeds, moderated=True) for seeds in ((3, 5, 10), (3, 5, 8, 12), (3, 5, 7, 9, 12))),
+    *(_sequential(seeds) for seeds in ((3, 5, 10), (3, 5, 7, 11))),
+    *(_sequential(seeds, moderated=True) for seeds in ((3, 5, 10), (3, 4, 6, 10), (3, 5, 7, 11))),
 )
 
 

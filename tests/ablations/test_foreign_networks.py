@@ -45,7 +45,7 @@ SLOW = {
     "torchvision:efficientnet_b0": {"dropout": 0.0},
     "torchvision:mnasnet0_5": {"dropout": 0.0},
     "torchvision:mobilenet_v2": {"dropout": 0.5},
-    "torchvision:regnet_y_400mf": {"activation": {"$ref": "torch.nn:GELU"}},
+    "torchvision:regnet_y_400mf": {"activation": {"$ref": "torch.nn:Hardswish"}},
     "torchvision:resnet18": {"zero_init_residual": True},
     "torchvision:shufflenet_v2_x0_5": {
         "inverted_residual": {"$ref": "torchvision.models.shufflenetv2:InvertedResidual"}

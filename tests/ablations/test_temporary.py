@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablations import temporary
-from ablations.temporary import LONGEST, remove_left_overs, short_temporary_folder, study_folder
+from ablations.temporary import LONGEST, end_helpers, remove_left_overs, short_temporary_folder, study_folder
 from cnnkit.errors import UserError
 
 SESSION = (
@@ -107,3 +108,20 @@ def test_folders_of_others_are_left_alone(tmpdir_is):
     (mine / "thesis.tex").unlink()
     mine.rmdir()
     base.rmdir()
+
+
+def test_a_process_whose_title_has_taken_the_place_of_its_mark_is_known_by_its_group(tmp_path):
+    # As Ray's agents do, which write their title over a part of their environment.
+    sleep = shutil.which("sleep")
+    agent = subprocess.Popen(["ray::DashboardAgent", "60"], executable=sleep, process_group=0)
+    other = subprocess.Popen([sleep, "60"], process_group=agent.pid)
+    try:
+        end_helpers(tmp_path)
+        assert agent.poll() is None
+        end_helpers(tmp_path, [agent.pid])
+        assert agent.wait(5) == -9
+        assert other.poll() is None
+    finally:
+        for process in (agent, other):
+            process.kill()
+            process.wait()
