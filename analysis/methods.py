@@ -543,8 +543,8 @@ def _plan(outcomes: Outcomes) -> str:
     return (
         f"The study was planned to be looked at after {', '.join(others)} and {last} seeds, at which tests may err in "
         f"{levels} %; after each look, arms that differed from the baseline or were equivalent to it stopped, and so did those "
-        f"that the looks to come would have settled with a chance below {100 * UNLIKELY:g} %. Intervals have the level of the look at "
-        f"which an arm stopped. {borrowed}"
+        f"that the looks to come would have settled with a chance below {100 * UNLIKELY:g} %. Intervals have the level of the "
+        f"look at which an arm stopped. {borrowed}"
     ).rstrip()
 
 

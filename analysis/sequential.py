@@ -37,8 +37,8 @@ from analysis.statistics import SIGNIFICANT, PairedEffect, Parts, half_width, ho
 SPENDING_POWER = 3
 """Smaller powers stop more arms early, and find fewer in the end."""
 UNLIKELY = 0.125
-"""Below this chance of a verdict, an arm stops. Larger values save cells and find less; this one, with looks at 3, 5, 7 and 11 seeds,
-takes the fewest cells of those tried whose power stays within 3 points of ten seeds (`analysis.simulated_studies`)."""
+"""Below this chance of a verdict, an arm stops. Larger values save cells and find less; this one, with looks at 3, 5, 7 and 11
+seeds, takes the fewest cells of those tried whose power stays within 3 points of ten seeds (`analysis.simulated_studies`)."""
 Chances = Callable[[int, Int[np.ndarray, "*studies 1"]], Float[np.ndarray, "*studies arms"]]
 """Of a look and the number of arms that are open after it, the chance of each to be settled at the last look."""
 
