@@ -124,7 +124,7 @@ def _plain(image: Image.Image, channels: int) -> tuple[Image.Image, str]:
         raise Unreadable("floating-point numbers, of which nobody knows the range")
     if image.mode.startswith("I"):
         image = _eight_bits(image)
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # a picture that is upright is not copied
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -133,7 +133,8 @@ def _plain(image: Image.Image, channels: int) -> tuple[Image.Image, str]:
         image = Image.alpha_composite(white, image)
     if channels == 1 and not is_grey:
         remark = HAS_COLOUR
-    return image.convert("L" if channels == 1 else "RGB"), remark
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode), remark
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

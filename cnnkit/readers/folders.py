@@ -123,7 +123,7 @@ class _Pictures:
             whole.update(part.encode() + self.labels[part].tobytes())
         for file in self.files:
             try:
-                about = Path(file).stat()
+                about = os.stat(file)
                 seen = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {about.st_ino}"
             except OSError:
                 seen = "gone"

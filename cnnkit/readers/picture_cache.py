@@ -191,7 +191,7 @@ def _notes(decoded: Decoded, pictures: Pictures) -> list[str]:
 
 def _write(part: Part, table: Table, rows: np.ndarray, canvas: Canvas, folder: Path) -> str:
     """Writes a part's images in their order, a piece at a time, and returns a hash of them."""
-    pixels = canvas.opened("r")
+    pixels = canvas.opened()
     step = max(1, CHUNK_BYTES // int(np.prod(canvas.shape[1:])))
     whole = hashlib.blake2b(digest_size=16)
     with (folder / f"{part}.pixels").open("wb") as stream:
