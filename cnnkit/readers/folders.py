@@ -123,7 +123,7 @@ class _Pictures:
             whole.update(part.encode() + self.labels[part].tobytes())
         for file in self.files:
             try:
-                about = os.stat(file)
+                about = os.stat(file)  # noqa: PTH116  # a path object for each would take longer than asking
                 seen = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {about.st_ino}"
             except OSError:
                 seen = "gone"
