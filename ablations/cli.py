@@ -72,10 +72,22 @@ class _Output(Console):
 
 
 def console() -> Console:
-    """Where scripts print: the terminal as it is, or, into a pipe or a file, wide enough for every table."""
+    """Where scripts print: the terminal as it is, or, into a pipe or a file, wide enough for every table. `:one:` in a name is no
+    emoji.
+    """
     if sys.stdout.isatty():
-        return _Output(highlight=False)
-    return _Output(highlight=False, width=120)
+        return _Output(highlight=False, emoji=False)
+    return _Output(highlight=False, emoji=False, width=120)
+
+
+def folders_of_code(code: Path | None) -> tuple[str, ...]:
+    """Where scripts that read a study look for networks of the user's own: in `code`, and in the current folder.
+
+    Raises: UserError: `code` is no folder.
+    """
+    if code is not None and not code.is_dir():
+        raise UserError(f"--code {code} is no folder; give the one that the network's module lies in")
+    return tuple(str(folder.resolve()) for folder in (code, Path.cwd()) if folder is not None)
 
 
 def parse(kind: type[T], arguments: Sequence[str], *, description: str | None, default: T | None = None) -> T:

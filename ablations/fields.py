@@ -48,6 +48,10 @@ def arm_with(baseline: Arm, name: str, levels: dict[str, Level], fields: Mapping
         elif is_own and field not in ModuleSpec.model_fields:
             arguments[field] = value
         else:
+            if "factory" in fields and field not in (*FIELDS, *OF_A_NETWORK):
+                raise UserError(
+                    f"arm {name!r}: no field {shortened(field)}; what a factory takes stands in arguments: {{{field}: ...}}"
+                )
             check_field(field, (*FIELDS, *OF_A_NETWORK))
             spec[field] = value
     if augmentation:

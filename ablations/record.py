@@ -308,9 +308,9 @@ class ClassQuestion(Stored):
 
     @property
     def asked(self) -> str:
-        """Such as: beforehand; or: after 12 cells had finished."""
+        """Such as: beforehand; or: after 12 cells beside those of the baseline had finished."""
         n = self.finished_before
-        return "beforehand" if n == 0 else f"after {n} cell{'s' * (n > 1)} had finished"
+        return "beforehand" if n == 0 else f"after {n} cell{'s' * (n > 1)} beside those of the baseline had finished"
 
 
 class Study(Stored):

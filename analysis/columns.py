@@ -191,9 +191,7 @@ class _Search:
                     free.remove(name)
 
         if "value" not in found:
-            guess("prediction")
-            if "prediction" not in found:
-                guess("correct")
+            guess("prediction", "correct")
         guess("seed", "arm")
         if "prediction" in found or "correct" in found:
             guess("label", "image", "group")

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from ablations.arm import Level
 from ablations.text import printable, quoted
@@ -412,6 +412,7 @@ class _Reader:
         if named is not None:
             classes = tuple(map(printable, named))
             places = [self._in_classes(each, classes) for each in (label, answer)]
+            self._check_correct(places[0][label.places] == places[1][answer.places])
             return "predictions", classes, places[0][label.places], places[1][answer.places]
         if by_number[0] != by_number[1]:
             numbers, names = (label, answer) if by_number[0] else (answer, label)
@@ -429,7 +430,26 @@ class _Reader:
         if never:
             some = ", ".join(quoted(name) for name in sorted(never)[:3])
             self.notes.append(f"predicted, but the class of no image: {some}{' ...' if len(never) > 3 else ''}")
+        self._check_correct(places[0][label.places] == places[1][answer.places])
         return "predictions", tuple(map(str, distinct)), places[0][label.places], places[1][answer.places]
+
+    def _check_correct(self, right: Bool[np.ndarray, " rows"]) -> None:
+        """A column that says which answers are right, beside those that show it, says the same.
+
+        Raises: UserError: it does not.
+        """
+        if self.columns.correct is None:
+            return
+        column = self._coded(self.columns.correct, what="answer", may_lack=True)
+        if not column.texts or not {text.lower() for text in column.texts} <= YES | NO:
+            return  # of another meaning
+        said = np.array([text.lower() in YES for text in column.texts])[column.places]
+        differs = int(((said != right) & (column.places >= 0)).sum())
+        if differs:
+            raise UserError(
+                f"{self.source}: column {column.name!r} contradicts {self.columns.label!r} and {self.columns.prediction!r} in "
+                f"{counted(differs, 'row')}; leave out what is wrong"
+            )
 
     def _in_classes(self, column: _Coded, classes: Sequence[str]) -> Int[np.ndarray, " texts"]:
         """Positions of a column's texts, each a class's name or number."""
@@ -660,7 +680,12 @@ class _Reader:
         is_accuracy = bool(words(name) & ACCURACIES)
         if wanted is not None and (wanted != "%" or not is_accuracy):
             return wanted, False
-        if not is_accuracy or low < 0 or high > 100:
+        if not is_accuracy:
+            return wanted or "", False
+        if low < 0 or high > 100:
+            self.notes.append(
+                f"{name}: values from {low:g} to {high:g} are neither shares nor percentages, and are taken as they are"
+            )
             return wanted or "", False
         if high <= 1:
             self.notes.append(f"{name}: values from 0 to 1 are shares, shown in percent")

@@ -140,6 +140,10 @@ class Outcomes:
         found = store.study(name)
         if found is None:
             raise UserError(f"{store.root} has no study {name!r}; it has {', '.join(store.studies()) or 'none'}")
+        if found.name != name:
+            raise UserError(
+                f"{store.study_folder(name)} holds the study {printable(found.name)}; give the folder that name again"
+            )
         manifest = Study.model_validate(printable(found.model_dump()))
         lacks = stored.lacks(manifest)
         if lacks:

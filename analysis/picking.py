@@ -16,9 +16,9 @@ from cnnkit.errors import UserError
 Pick = Literal["flips", "lost", "gained", "confident-errors", "typical", "random"]
 
 MEANINGS: dict[Pick, str] = {
-    "flips": "right in the baseline and wrong in another arm, or the other way round, in most seeds",
-    "lost": "right in the baseline and wrong in another arm, in most seeds",
-    "gained": "wrong in the baseline and right in another arm, in most seeds",
+    "flips": "right in the baseline and wrong in another arm, or the other way round, in at least half of the seeds",
+    "lost": "right in the baseline and wrong in another arm, in at least half of the seeds",
+    "gained": "wrong in the baseline and right in another arm, in at least half of the seeds",
     "confident-errors": "wrong with the highest probability, mean of arms and seeds",
     "typical": "of their class, nearest to the median probability of the true class, mean of arms and seeds",
     "random": "drawn at random",

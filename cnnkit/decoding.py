@@ -241,7 +241,7 @@ def _decoded(bundle: Bundle, canvas: Canvas) -> _Result:
             continue
         pixels[place] = picture.pixels
         keys += picture.key
-        digests += hashlib.blake2b(picture.pixels, digest_size=DIGEST_BYTES).digest()
+        digests += hashlib.blake2b(picture.pixels.data, digest_size=DIGEST_BYTES).digest()
         if picture.remark:
             remarks[picture.remark] = remarks.get(picture.remark, 0) + 1
     with canvas.file.open("r+b") as stream:

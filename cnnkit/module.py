@@ -238,7 +238,7 @@ def _import(name: str, module_name: str, what: str) -> ModuleType:
         missing = error.__cause__
         if not isinstance(missing, ModuleNotFoundError) or not f"{module_name}.".startswith(f"{missing.name}."):
             raise
-        hint = f"put {module_name}.py beside the grid or into the current folder"
+        hint = f"put {module_name}.py beside the grid or into the current folder (of a finished study: give its folder by --code)"
         if "/" in module_name or module_name.endswith(".py"):
             hint = f"give the module's name, {Path(module_name).stem}, without its folder and ending"
         raise UserError(f"{what} {name!r}: no module {missing.name!r}; {hint}") from missing

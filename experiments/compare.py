@@ -50,7 +50,7 @@ class Arguments:
     baseline: str
     """The arm that the others are compared with."""
     out: Path | None = None
-    """A folder for the report, made or replaced; ./NAME-comparison by default."""
+    """A folder for the report, made, or replaced where it holds one of this script's; ./NAME-comparison by default."""
     against: str | None = None
     """An arm that all others are compared with, in the baseline's place."""
     margin: float | None = None
@@ -97,6 +97,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parse(Arguments, arguments, description=__doc__)
     folder = Path(f"{args.table.stem or args.table.resolve().name}-comparison") if args.out is None else args.out
     report.require_own(folder.resolve())
+    if (folder.resolve().parent / "study.json").is_file():
+        raise UserError(f"--out {folder} is the place of that study's own report; give another folder")
     outcomes = read(args)
     if args.against is not None:
         outcomes = outcomes.against(args.against)

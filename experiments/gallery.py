@@ -11,7 +11,7 @@ core. Networks whose weights are missing are named and left out. Exit code 0: al
 and named; 2: bad input.
 
 picks:
-    flips             right in the baseline and wrong in another arm, or the other way round, in most seeds
+    flips             right in the baseline and wrong in another arm, or the other way round, in half the seeds
     lost, gained      of these, those that the other arm loses or gains
     confident-errors  wrong with the highest probability
     typical           of their class, nearest to the median probability of the true class
@@ -30,7 +30,7 @@ from typing import get_args
 
 import tyro
 
-from ablations.cli import SOME_FAILED, console, known, parse, run_script
+from ablations.cli import SOME_FAILED, console, folders_of_code, known, parse, run_script
 from ablations.store import Store
 from ablations.units import counted
 from analysis.outcomes import Outcomes
@@ -64,6 +64,8 @@ class Arguments:
     """Seeds to show of each arm; by default the first."""
     data: str | None = None
     """The folder of the data that the study was trained on; by default what its commands named, and the usual places."""
+    code: Path | None = None
+    """The folder of a network of your own, where that is not the current one."""
     device: str = "auto"
     """cpu or cuda; auto takes a GPU where there is one."""
     out: Path | None = None
@@ -117,11 +119,11 @@ def main(arguments: Sequence[str]) -> int:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     seeds = args.seeds or outcomes.seeds[:1]
     wanted = [(arm, seed) for arm in arms for seed in seeds]
-    cells, missing = gallery.trained_cells(store, study, wanted, device=device, search_paths=(str(Path.cwd()),))
+    cells, missing = gallery.trained_cells(store, study, wanted, device=device, search_paths=folders_of_code(args.code))
     for sentence in missing:
         say.print(f"not shown: {sentence}", markup=False, soft_wrap=True)
     if not cells:
-        raise UserError(f"{args.study}: no network of these arms and seeds has weights, so there is nothing to show")
+        raise UserError(f"{args.study}: no network of these arms and seeds can be loaded, so there is nothing to show")
     caption = (
         f"{what}. Each cell: the image in grey under the {args.cam} map of "
         f"{'what the network answers' if target == 'predicted' else 'the true class'}, then the answer, its probability, and "

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from ablations.cli import INTERRUPTED, SOME_FAILED, console, known, parse, run_script
+from ablations.cli import INTERRUPTED, SOME_FAILED, console, folders_of_code, known, parse, run_script
 from ablations.measure_store import MeasureStore, plain_name
 from ablations.record import Study
 from ablations.resources import Machine
@@ -64,6 +64,8 @@ class Arguments:
     """A folder of cue-conflict stimuli in the public layout; by default the packaged ones."""
     images: int | None = None
     """Test images for reliance, of each class its share; by default 2,000."""
+    code: Path | None = None
+    """The folder of a network of your own, where that is not the current one."""
     device: str = "auto"
     """cpu or cuda; auto takes GPUs where there are some."""
     address: str | None = None
@@ -80,12 +82,11 @@ def main(arguments: Sequence[str]) -> int:
     if args.list:
         describe(store, study, out)
         return 0
-    add_search_paths([str(Path.cwd())])
+    add_search_paths(folders_of_code(args.code))
     data = load(args.data, options=study.data.options)
     if data.fingerprint != study.data.fingerprint:
-        raise UserError(
-            f"{args.study} was trained on other data ({study.data.text}), not on {data.describe()}; give --data that data"
-        )
+        found = "which is not in the usual places" if args.data == "auto" else f"not on {data.describe()}"
+        raise UserError(f"{args.study} was trained on other data ({study.data.text}), {found}; give --data that data")
     stimuli = read_stimuli(args.stimuli)
     if stimuli.remark:
         out.print(f"stimuli: {stimuli.remark}", markup=False, soft_wrap=True)
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     from ablations.side_by_side import Where, take_measures
 
     device = None if args.device == "auto" else args.device
-    where = Where(Machine.this(), args.address, device, search_paths=(str(Path.cwd()),))
+    where = Where(Machine.this(), args.address, device, search_paths=folders_of_code(args.code))
     result = take_measures(store, study, measures, where, out)
     if result.interrupted:
         out.print("stopped early; the same command goes on", markup=False)

@@ -30,7 +30,7 @@ from ablations.grids import GRIDS
 from ablations.protocols import PROTOCOLS, Protocol, Split
 from ablations.resources import gpu_is_visible
 from ablations.text import wrapped
-from ablations.units import duration, seconds_of
+from ablations.units import counted, duration, seconds_of
 from ablations.yaml_text import read_yaml, values_of
 from cnnkit.description import DataOptions
 from cnnkit.errors import UserError
@@ -288,6 +288,8 @@ def can_show(seeds: int, images: int, *, runs: int | None = None) -> str:
             f"main effects above about {100 * half_width:.1f} points if seeds add no variance of their own, and other images "
             f"would show the same; only larger ones if not ({seeds} seeds, {images:,} test images)"
         )
+    if best_half_width(seeds, images) > 1:
+        return f"no difference at all: {counted(images, 'test image')} are too few; give more of them"
     return (
         f"differences above about {100 * best_half_width(seeds, images):.1f} points if seeds add no variance of their own, "
         f"only larger ones if they do ({seeds} seeds, {images:,} test images)"

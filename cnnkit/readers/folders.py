@@ -177,11 +177,12 @@ def _by_class(folder: Path) -> _Files:
     """The pictures of each folder in `folder`, however deep they lie in it."""
     by_class: dict[str, list[str]] = {}
     loose = 0
+    above = [_identity(each) for each in (folder.resolve(), *folder.resolve().parents)]
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            found = sorted(_pictures_below(entry.path, seen=set(), depth=0))
+            found = sorted(_pictures_below(entry.path, seen=set(above), depth=0))
             if found:
                 by_class[entry.name] = found
         elif entry.name.lower().endswith(SUFFIXES):
@@ -190,11 +191,11 @@ def _by_class(folder: Path) -> _Files:
 
 
 def _pictures_below(folder: str, *, seen: set[tuple[int, int]], depth: int) -> Iterator[str]:
-    """Files whose names are those of pictures. A folder that is linked into itself is entered once."""
-    about = Path(folder).stat()
-    if (about.st_dev, about.st_ino) in seen or depth > DEEPEST:
+    """Files whose names are those of pictures. A folder that is linked into itself is entered once, those in `seen` never."""
+    identity = _identity(Path(folder))
+    if identity in seen or depth > DEEPEST:
         return
-    seen.add((about.st_dev, about.st_ino))
+    seen.add(identity)
     for entry in os.scandir(folder):
         if entry.name.startswith("."):
             continue
@@ -202,6 +203,11 @@ def _pictures_below(folder: str, *, seen: set[tuple[int, int]], depth: int) -> I
             yield from _pictures_below(entry.path, seen=seen, depth=depth + 1)
         elif entry.name.lower().endswith(SUFFIXES):
             yield entry.path
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    about = folder.stat()
+    return about.st_dev, about.st_ino
 
 
 def _annotated(folder: Path) -> _Files | None:

@@ -291,7 +291,7 @@ def test_a_question_stays_what_it_was_when_it_was_asked_and_later_ones_say_how_l
     assert asked("cat", "dog") == [("cat", 0), ("dog", 3)]
     assert asked() == [("cat", 0), ("dog", 3)]
     assert [q.asked for q in Outcomes.from_store(plan.store.root).study.class_questions] == [
-        "beforehand", "after 3 cells had finished",
+        "beforehand", "after 3 cells beside those of the baseline had finished",
     ]  # fmt: skip
 
 

@@ -97,14 +97,16 @@ def test_with_planned_looks_a_question_is_tested_with_the_seeds_and_at_the_level
 def test_what_is_asked_afterwards_is_labelled_so_and_what_was_asked_beforehand_confirms(depth, tmp_path):
     later = depth.asking("cat")
     before = replace(depth, study=replace(depth.study, class_questions=[ClassQuestion(name="dog", finished_before=0)]))
-    assert class_question_table(later)["asked"].unique().tolist() == ["after 12 cells had finished"]
+    assert class_question_table(later)["asked"].unique().tolist() == [
+        "after 12 cells beside those of the baseline had finished"
+    ]
     assert class_question_table(before)["asked"].unique().tolist() == ["beforehand"]
     assert "explores and does not confirm" in methods.paragraph(later, margin=0.01)
     text = methods.paragraph(before, margin=0.01)
     assert "The recall of dog was asked about before any arm was trained; its p-values are adjusted" in text
     page = report.write(StudyTables(before.asking("cat", "dog")), tmp_path / "report").read_text()
     assert "so that a significant answer confirms: dog." in page
-    assert "wants to be confirmed on new seeds: cat (after 12 cells had finished)." in page
+    assert "wants to be confirmed on new seeds: cat (after 12 cells beside those of the baseline had finished)." in page
     assert (tmp_path / "report" / "class_questions.csv").read_text().count("\n") == 9
     assert "Questions about classes" not in report.write(StudyTables(depth), tmp_path / "none").read_text()
 

@@ -288,6 +288,12 @@ FILES = {
     "a run twice": ("t.csv", RUNS.encode() + b"b,2,70\n", "has 'b', seed 2 twice"),
     "no baseline": ("t.csv", RUNS.replace("a,", "c,").encode(), "has no arm 'a' for a baseline"),
     "two columns alike": ("t.csv", RUNS.replace("seed", "acc").encode(), "columns 'acc'"),
+    "a column that contradicts the others": (
+        "t.csv",
+        b"arm,seed,image,label,prediction,correct\n"
+        + b"".join(f"{arm},{seed},{i},{i % 2},{i // 2 % 2},0\n".encode() for arm in "ab" for seed in (0, 1) for i in range(8)),
+        "column 'correct' contradicts 'label' and 'prediction' in 16 rows",
+    ),
     "points and commas": ("t.csv", RUNS.replace(",", ";").replace("70.9", "70,9").encode(), "has commas and points"),
 }  # fmt: skip
 
@@ -325,6 +331,25 @@ def test_a_bad_command_line_gets_one_sentence(main, arguments, words):
     Path("mine").mkdir()
     Path("mine/thesis.tex").write_text("years")
     assert words in refused(main, *arguments)
+
+
+def test_a_studys_own_report_is_not_replaced(main, tmp_path):
+    Path("t.csv").write_text(RUNS)
+    report = tmp_path / "results" / "studies" / "depth" / "report"
+    report.mkdir(parents=True)
+    (report.parent / "study.json").write_text("{}")
+    (report / "report.html").write_text("the study's")
+    assert "the place of that study's own report" in refused(main, "t.csv", "--baseline", "a", "--out", str(report))
+
+
+def test_an_accuracy_that_can_be_none_is_said_to_be_taken_as_it_is(main, capsys):
+    Path("t.csv").write_text(RUNS.replace("70.9", "170.9"))
+    assert "from 71.2 to 170.9 are neither shares nor percentages" in shown(main, capsys, "t.csv", "--baseline", "a")
+
+
+def test_colons_around_a_word_are_no_emoji(main, capsys):
+    Path("t.csv").write_text(RUNS.replace("b,", "b:fire:,"))
+    assert "b:fire:: " in shown(main, capsys, "t.csv", "--baseline", "a")
 
 
 def test_a_table_that_memory_cannot_hold_is_said_to_be_before_it_is_read(main, monkeypatch):

@@ -115,7 +115,7 @@ def test_weights_that_are_missing_are_named_and_the_rest_is_shown(script, traine
         ["baseline", 1],
         ["3 blocks", 0],
     ]
-    with pytest.raises(UserError, match="no network of these arms and seeds has weights"):
+    with pytest.raises(UserError, match="no network of these arms and seeds can be loaded"):
         script.main([root, "--arms", "3 blocks", "--seeds", "1", *rest])
 
 
@@ -166,6 +166,7 @@ def test_of_a_folder_of_all_sorts_the_pictures_are_shown_and_the_rest_is_named(s
         (["--seeds", "7"], "--seeds 7: the study has 0, 1"),
         (["--images", "0"], "--images 0"),
         (["--device", "tpu"], "--device tpu"),
+        (["--code", "/nowhere"], "--code /nowhere is no folder"),
         (["--folder", "/nowhere"], "no folder of pictures at /nowhere"),
         (["--folder", ".", "--classes", "cat"], "--classes choose among test images"),
         (["--layer", "bloks.0", "--pick", "random"], "no layer 'bloks.0'; did you mean 'blocks.0'"),

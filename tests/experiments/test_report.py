@@ -52,7 +52,7 @@ def test_a_question_about_a_class_is_printed_and_stands_on_the_page(main, root, 
     main([str(root / "studies" / "depth-smoke"), "--class", "cat, animals", "--out", str(tmp_path / "asked")])
     said = capsys.readouterr().out
     assert "p Holm, arms" in said
-    assert said.count("after 12 cells had finished") == 8
+    assert said.count("after 12 cells beside those of the baseline had finished") == 8
     page = (tmp_path / "asked" / "report.html").read_text(encoding="utf-8")
     assert "Asked later, so that a significant answer wants to be confirmed on new seeds: cat (after 12 cells" in page
     assert (tmp_path / "asked" / "class_questions.csv").is_file()
@@ -87,3 +87,11 @@ def test_a_folder_that_holds_something_else_is_left_alone(main, root, tmp_path):
 def test_bad_input_is_one_sentence(main, root, arguments, words):
     with pytest.raises(UserError, match=words):
         main([str(root / "studies" / "depth-smoke"), *arguments])
+
+
+def test_a_studys_folder_that_was_renamed_is_one_sentence_and_gets_no_second_one(main, root):
+    folder = root / "studies" / "depth-smoke"
+    folder.rename(root / "studies" / "renamed")
+    with pytest.raises(UserError, match="renamed holds the study depth-smoke; give the folder that name again"):
+        main([str(root / "studies" / "renamed")])
+    assert not folder.exists()
