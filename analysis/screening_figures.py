@@ -12,6 +12,8 @@ from analysis.statistics import SIGNIFICANT
 
 LEAST = 4
 """Effects from which a plot of their sizes shows what is chance."""
+CROWDED = 4
+"""So many significant effects are names enough."""
 
 
 def half_normal(main: pd.DataFrame, interactions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -20,7 +22,7 @@ def half_normal(main: pd.DataFrame, interactions: pd.DataFrame, *, ax: Axes | No
     Chance alone lies along the line, whose slope is Lenth's pseudo standard error; effects that stand above its end are more
     than that. Circles are main effects, squares interactions of two factors, halved as they have the same variance then; a
     string of several is named by its first. Filled, and red where they cost accuracy: significant after Holm's correction. Only
-    these, and the largest of the others, are named.
+    these are named, and, where there are few, the largest of the others.
 
     Args: main, interactions: as `analysis.screening_effects.ScreeningTables` has them.
     Raises: NothingToDraw: fewer than four effects are known.
@@ -32,7 +34,10 @@ def half_normal(main: pd.DataFrame, interactions: pd.DataFrame, *, ax: Axes | No
     rows = rows.sort_values("size", kind="stable").reset_index(drop=True)
     if len(rows) < LEAST:
         raise NothingToDraw(f"it takes {LEAST} effects, and {len(rows)} could be estimated")
-    ax = axes(2.7) if ax is None else ax
+    named = set(rows.index[rows["found"]])
+    if len(named) < CROWDED:
+        named.update(rows.index[~rows["found"]][-1:])
+    ax = axes(2.7 + 0.15 * max(0, len(named) - CROWDED)) if ax is None else ax
     x, y = half_normal_quantiles(len(rows)), rows["size"].to_numpy(float)
     slope = 100 * lenth(y / 100)
     end = min(float(x[-1]), float(y[-1]) / slope) if slope else float(x[-1])
@@ -57,8 +62,9 @@ def half_normal(main: pd.DataFrame, interactions: pd.DataFrame, *, ax: Axes | No
     ax.set_ylabel("Size of the effect\n(percentage points)")
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
     words = "○ main effects, □ interactions (halved). Filled: significant; red: costs accuracy. Line: chance alone."
+    if interactions["others"].any():
+        words += " An interaction stands for those that cannot be told from it."
     note(ax, words)
-    named = sorted({*rows.index[rows["found"]], *rows.index[~rows["found"]][-1:]})
     points = [(float(x[place]), float(y[place])) for place in range(len(rows))]
     label_points(
         ax,
@@ -80,7 +86,5 @@ def _marks(frame: pd.DataFrame, names: pd.Series, kind: str) -> pd.DataFrame:
 
 
 def _in_short(interactions: pd.DataFrame) -> pd.Series:
-    """The first interaction of each string, and how many more it has."""
-    first = interactions["first_factor"] + " × " + interactions["second_factor"]
-    more = interactions["others"].map(lambda others: f" (+{others})" if others else "")
-    return (first + more).astype(str)
+    """The first interaction of each string."""
+    return (interactions["first_factor"] + " × " + interactions["second_factor"]).astype(str)
