@@ -19,6 +19,7 @@ from jaxtyping import Int
 from ablations.arm import Level
 from ablations.units import counted, level_text
 from analysis.effects import Correct, points
+from analysis.metric import ACCURACY
 from analysis.statistics import SIGNIFICANT, PairedEffect, contrast_effect, holm
 from analysis.studied import StudiedArm
 
@@ -296,8 +297,7 @@ def _found(crossed: Design, found: Estimate, *factors: str) -> str:
     effect, over = found.effect, crossed.others(*factors)
     if found.left_out:
         over = _only(crossed, found, *factors)
-    low, high = (points(bound, sign=True) for bound in (effect.low, effect.high))
-    interval = "" if effect.reason else f" [{low}, {high}]"
+    interval = "" if effect.reason else f" {ACCURACY.interval(effect.low, effect.high, sign=True)}"
     averaged = f", averaged over {over}" if over else ""
     return f"{points(effect.delta, sign=True)} points{interval}{averaged}, {effect.reason or counted(effect.n_seeds, 'seed')}"
 

@@ -264,7 +264,8 @@ def _training(outcomes: Outcomes) -> str:
     others = f"{counted(len(outcomes.arms) - 1, 'further arm' if of_other_code else 'variant')}"
     return (
         f"The baseline ({_network(baseline.spec)}) and {others}{'' if of_other_code else ' of it'} were trained "
-        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}, unless the {'arm' if of_other_code else 'variant'} changes it. "
+        f"{_beginning(outcomes.arms)}{_recipe(baseline.recipe)}{_of_grey(outcomes)}, unless the "
+        f"{'arm' if of_other_code else 'variant'} changes it. "
         f"{_frozen(outcomes.arms)}"
         f"The last epoch's weights were evaluated once on the test images; no choice was made on them."
     )
@@ -309,6 +310,13 @@ def _frozen(arms: Sequence[StudiedArm]) -> str:
         f"Of {_names(frozen)} the last layer alone was trained; all before it was frozen in evaluation mode, so that batch "
         f"normalisation used the statistics it came with. "
     )
+
+
+def _of_grey(outcomes: Outcomes) -> str:
+    """Saturation is a matter of colour alone."""
+    data, known = outcomes.study.data, _known(Recipe, outcomes.baseline.recipe or {})
+    jitters = known is not None and known[0].augmentation.saturation
+    return " (saturation changes nothing in images without colour)" if data and data.channels == 1 and jitters else ""
 
 
 def in_short(arm: StudiedArm) -> str:

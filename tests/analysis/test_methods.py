@@ -147,3 +147,11 @@ def test_initial_weights_that_are_drawn_by_name_are_said_to_be_paired():
     ):
         arms = tuple(replace(arm, spec={**own, "initialise": initialise}) for arm in outcomes.arms)
         assert words in paragraph(replace(outcomes, arms=arms), margin=0.01)
+
+
+def test_of_images_without_colour_the_saturation_is_said_to_change_nothing():
+    colour = stored()
+    grey = replace(colour, study=replace(colour.study, data=colour.study.data.model_copy(update={"channels": 1})))
+    said = "saturation changes nothing in images without colour"
+    assert said in paragraph(grey, margin=0.01)
+    assert said not in paragraph(colour, margin=0.01)
