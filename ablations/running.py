@@ -198,7 +198,7 @@ class PreparedStudy:
         """
         from ablations.side_by_side import Where, take_measures
 
-        out = console or Console(highlight=False, emoji=False, force_jupyter=False)
+        out = console or _console()
         assert self.store is not None, "prepared to be described only"
         if not self.settings.keep_weights:
             out.print("nothing is measured: weights are not kept", markup=False, soft_wrap=True)
@@ -230,7 +230,7 @@ class PreparedStudy:
         """
         from ablations.study import Options, run  # Ray, which a description does without
 
-        out = console or Console(highlight=False, emoji=False, force_jupyter=False)
+        out = console or _console()
         assert self.store is not None, "prepared to be described only"
         settings = self.settings
         options = Options(
@@ -376,7 +376,7 @@ def run_study(
 
     Raises: UserError: what is wrong, in one sentence.
     """
-    out = Console(highlight=False, emoji=False, force_jupyter=False)
+    out = _console()
     prepared = prepare_study(
         grid, protocol, data=data, options=options, groups=groups, results=results, settings=settings, out=out
     )
@@ -405,6 +405,11 @@ def find_grid(grid: str | Path | Grid, settings: Settings | None = None) -> tupl
     if is_grid_file(str(grid)):
         return load_grid(Path(grid)), Path(grid).stem
     return GRIDS[known("grid", str(grid), list(GRIDS))], str(grid)
+
+
+def _console() -> Console:
+    """Where a study that Python code runs prints, a notebook's cell too."""
+    return Console(highlight=False, emoji=False, force_jupyter=False)
 
 
 def search_paths(grid: str | Path | Grid) -> tuple[str, ...]:
