@@ -21,6 +21,8 @@ STUDY_FOLDER = "ABLATIONS_STUDY_FOLDER"
 """Environment variable by which the processes of a study that was killed are known."""
 END_SECONDS = 5.0
 """How long processes may take to be gone that were killed."""
+SEARCH_SECONDS = 0.05
+"""Between two searches for them: longer than a program takes to be loaded, on a busy machine too."""
 SOCKET_PATH = 107 if sys.platform == "linux" else 103
 """Longest path of a socket, in bytes."""
 ADDED_BY_US = len(f"/{PREFIX}12345678")
@@ -86,19 +88,23 @@ def remove_left_overs() -> None:
 
 
 def end_helpers(folder: Path, groups: Collection[int] = ()) -> None:
-    """Ends the processes that a study with this folder has started, and waits until they are gone, since one may start another
-    in the moment that it ends; where there is no /proc, nothing.
+    """Ends the processes that a study with this folder has started, and waits until they are gone; where there is no /proc,
+    nothing.
+
+    One may start another in the moment that it ends, and a process whose program is being loaded shows neither a title nor an
+    environment yet. So the search is over when two in a row have found nothing.
 
     Args: groups: process groups that the study has started.
     """
     until = time.monotonic() + END_SECONDS
-    while helpers := list(_helpers(folder, groups)):
+    in_vain = 0
+    while in_vain < 2 and time.monotonic() < until:
+        helpers = list(_helpers(folder, groups))
+        in_vain = 0 if helpers else in_vain + 1
         for process in helpers:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
-        if time.monotonic() > until:
-            return
-        time.sleep(0.05)
+        time.sleep(SEARCH_SECONDS)
 
 
 def _helpers(folder: Path, groups: Collection[int]) -> Iterator[int]:

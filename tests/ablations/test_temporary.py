@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from cnnkit.errors import UserError
 SESSION = (
     "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # Ray's, with the highest process id of Linux
 )
+
+SLEEP = shutil.which("sleep") or "/bin/sleep"
 
 
 @pytest.fixture
@@ -110,18 +113,29 @@ def test_folders_of_others_are_left_alone(tmpdir_is):
     base.rmdir()
 
 
-def test_a_process_whose_title_has_taken_the_place_of_its_mark_is_known_by_its_group(tmp_path):
+@pytest.fixture
+def agent():
+    """A process under a title of Ray's that carries no mark, in a group of its own."""
+    with subprocess.Popen(["ray::DashboardAgent", "60"], executable=SLEEP, process_group=0) as process:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # its program is being loaded
+            time.sleep(0.001)
+        yield process
+        process.kill()
+
+
+def test_a_process_whose_title_has_taken_the_place_of_its_mark_is_known_by_its_group(agent, tmp_path):
     # As Ray's agents do, which write their title over a part of their environment.
-    sleep = shutil.which("sleep")
-    agent = subprocess.Popen(["ray::DashboardAgent", "60"], executable=sleep, process_group=0)
-    other = subprocess.Popen([sleep, "60"], process_group=agent.pid)
-    try:
+    with subprocess.Popen([SLEEP, "60"], process_group=agent.pid) as other:
         end_helpers(tmp_path)
         assert agent.poll() is None
         end_helpers(tmp_path, [agent.pid])
         assert agent.wait(5) == -9
         assert other.poll() is None
-    finally:
-        for process in (agent, other):
-            process.kill()
-            process.wait()
+        other.kill()
+
+
+def test_a_process_that_is_just_starting_is_found_by_the_next_search(agent, tmp_path, monkeypatch):
+    searches = iter([[], [agent.pid]])
+    monkeypatch.setattr(temporary, "_helpers", lambda folder, groups: next(searches, []))
+    end_helpers(tmp_path)
+    assert agent.wait(5) == -9
