@@ -18,8 +18,10 @@ START_SECONDS = 60.0
 """From the beginning to the first renewal at least: a study that is over sooner needs none."""
 PAUSE_SECONDS = 120.0
 """From the end of one renewal to the next at least."""
+FIRST_SECONDS = 4.0
+"""Processor time of the first renewal, about; later ones go by what the last has taken."""
 SHARE = 0.01
-"""Of the machine's processor time that all but the first renewal may take."""
+"""Of the machine's processor time that renewals may take."""
 
 
 class Renewal:
@@ -29,12 +31,18 @@ class Renewal:
     """
 
     def __init__(
-        self, command: Sequence[str], *, cores: int, start: float = START_SECONDS, pause: float = PAUSE_SECONDS
+        self,
+        command: Sequence[str],
+        *,
+        cores: int,
+        start: float = START_SECONDS,
+        first: float = FIRST_SECONDS,
+        pause: float = PAUSE_SECONDS,
     ) -> None:
         self.command, self.cores, self.pause = list(command), cores, pause
         self._process: subprocess.Popen[bytes] | None = None
         self._shown: frozenset[str] = frozenset()
-        self._next = time.monotonic() + start
+        self._next = time.monotonic() + max(start, first / cores / SHARE)
         self.renewals = 0
         """How often the command has run to its end."""
 
@@ -63,7 +71,8 @@ class Renewal:
             self._start(folder)
 
     def _start(self, folder: Path) -> None:
-        low_priority = ["nice", "-n", "10"] if shutil.which("nice") else []
+        # Ray's trials have a low priority themselves; this is to be lower.
+        low_priority = ["nice", "-n", "19"] if shutil.which("nice") else []
         with contextlib.suppress(OSError):  # without processes or memory to spare, there is no page until the end
             self._process = subprocess.Popen(
                 [*low_priority, *self.command, str(folder)],

@@ -75,7 +75,9 @@ class StudyMeasures:
         if measure == "reliance":
             names = [name for name, _ in self._names.most_common() if name.startswith(f"{measured.RELIANCE}.")]
         else:
-            names = [name for name in self._of_stimuli(measure) if name in self._names]
+            # Reading the stimuli takes a second, which a study without such measures need not wait for.
+            has_any = any(name.startswith(measure) for name in self._names)
+            names = [name for name in self._of_stimuli(measure) if name in self._names] if has_any else []
         return measured.read(*self._found, names[0]) if names and self._found is not None else None
 
     def _of_stimuli(self, measure: str) -> list[str]:

@@ -37,7 +37,7 @@ def wait_for(renewal: Renewal, folder: Path, count: int, seconds: float = 20) ->
 def test_there_is_a_page_from_the_first_pair_on(folder):
     leave(folder, ("4 blocks", 0), ("2 blocks", 1))  # no seed in common
     assert not finished_with_a_pair(folder)
-    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, pause=0) as renewal:
+    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, first=0, pause=0) as renewal:
         wait_for(renewal, folder, 1, seconds=0.3)
         assert not (folder / "page").exists()
         leave(folder)
@@ -49,7 +49,7 @@ def test_there_is_a_page_from_the_first_pair_on(folder):
 
 
 def test_where_no_cell_has_finished_since_nothing_is_renewed(folder):
-    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, pause=0) as renewal:
+    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, first=0, pause=0) as renewal:
         wait_for(renewal, folder, 1)
         (folder / "page").unlink()
         wait_for(renewal, folder, 2, seconds=0.3)
@@ -57,13 +57,21 @@ def test_where_no_cell_has_finished_since_nothing_is_renewed(folder):
 
 
 def test_the_next_renewal_waits_until_the_last_has_cost_one_percent(folder):
-    with Renewal([sys.executable, "-c", WORK], cores=2, start=0, pause=0) as renewal:
+    with Renewal([sys.executable, "-c", WORK], cores=2, start=0, first=0, pause=0) as renewal:
         wait_for(renewal, folder, 1)
         assert renewal._next - time.monotonic() > 0.9 * 0.3 / 2 / 0.01
 
 
+def test_the_first_renewal_too_waits_until_it_costs_one_percent(folder):
+    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, first=0.016) as renewal:
+        wait_for(renewal, folder, 1, seconds=0.4)
+        assert renewal.renewals == 0
+        wait_for(renewal, folder, 1)
+        assert renewal.renewals == 1
+
+
 def test_a_command_that_still_runs_ends_with_the_study(folder):
-    with Renewal([sys.executable, "-c", "import time; time.sleep(60)"], cores=2, start=0) as renewal:
+    with Renewal([sys.executable, "-c", "import time; time.sleep(60)"], cores=2, start=0, first=0) as renewal:
         renewal(folder)
         process = renewal._process
     assert process is not None
@@ -71,6 +79,6 @@ def test_a_command_that_still_runs_ends_with_the_study(folder):
 
 
 def test_a_folder_that_cannot_be_read_ends_no_study(tmp_path):
-    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0) as renewal:
+    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, first=0) as renewal:
         renewal(tmp_path / "results" / "studies" / "none")
         assert renewal._process is None

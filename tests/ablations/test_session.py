@@ -100,7 +100,7 @@ def test_an_address_where_nothing_listens_is_said_at_once():
         start(Lines(), address=address),
     ):
         raise AssertionError("unreachable")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_a_process_whose_title_has_taken_the_place_of_its_mark_is_known_by_its_g
         end_helpers(tmp_path)
         assert agent.poll() is None
         end_helpers(tmp_path, [agent.pid])
-        assert agent.wait(5) == -9
+        assert agent.wait(30) == -9
         assert other.poll() is None
         other.kill()
 
@@ -138,4 +138,4 @@ def test_a_process_that_is_just_starting_is_found_by_the_next_search(agent, tmp_
     searches = iter([[], [agent.pid]])
     monkeypatch.setattr(temporary, "_helpers", lambda folder, groups: next(searches, []))
     end_helpers(tmp_path)
-    assert agent.wait(5) == -9
+    assert agent.wait(30) == -9

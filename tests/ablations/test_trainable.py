@@ -132,7 +132,7 @@ def test_a_checkpoint_that_takes_long_to_deliver_is_followed_by_none_too_soon(pa
     for news in trials.run_cell(parcel(epochs=6).job, tiny):
         if isinstance(news, Checkpoint):
             delivered += 1
-            time.sleep(2)  # the way to the driver; a twentieth of 40 s, which six epochs of these do not take
+            time.sleep(0.5)  # the way to the driver; a hundredth of 50 s, which six epochs of these do not take
     assert delivered == 1
 
 

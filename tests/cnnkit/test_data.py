@@ -185,13 +185,13 @@ def test_a_network_that_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(data_module, "NETWORK_PATIENCE", 0.2)
 
     def silence(*args, **kwargs):
-        time.sleep(2)
+        time.sleep(8)
         raise OSError("timed out")
 
     monkeypatch.setattr(socket, "create_connection", silence)
     started = time.monotonic()
     assert not data_module._network_answers()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 6
 
 
 def test_a_given_path_never_falls_back(tmp_path):
