@@ -85,7 +85,10 @@ class Arm(Spec):
         Raises: UserError: the network is a callable of the user's own.
         """
         if isinstance(self.spec, ModuleSpec):
-            raise UserError(f"{self.name!r} is built by {self.spec.factory}; this grid varies fields of a ConvNetSpec")
+            raise UserError(
+                f"{self.name!r} is built by {self.spec.factory}, and this grid varies what only the built-in network has, such "
+                f"as its blocks; vary the arguments of {self.spec.factory} in a grid file of your own"
+            )
         return self.spec
 
     def variant(

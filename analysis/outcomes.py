@@ -9,6 +9,7 @@ Or from anybody's table (`Outcomes.from_frame`): a row a prediction, or a row a 
 as it allows.
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -364,12 +365,22 @@ class Outcomes:
         return notes
 
     @property
+    def _rounding(self) -> str:
+        metric = self.metric
+        if not metric.resolution:
+            return ""
+        places = max(0, round(-math.log10(metric.resolution * metric.scale)))
+        unit = metric.unit and f" {metric.unit}"
+        rounded = f"{metric.resolution * metric.scale:.{places}f}{unit}"
+        return f" Differences are taken to vary no less than values do that are rounded to {rounded}."
+
+    @property
     def _limits(self) -> list[str]:
         """What cannot be said because a table does not know it; nothing of a study of this software's own."""
         source = _capital(self.study.source)
         known_by = {
             "value": f"{source} has one number a run: intervals are for new seeds on this test set only, and nothing is said of "
-            "classes or images.",
+            f"classes or images.{self._rounding}",
             "correct": f"{source} says of each image only whether it is right: nothing is said of classes.",
             "recall": f"{source} does not say which class a wrong answer names: of classes only recall is known.",
         }

@@ -157,6 +157,11 @@ def test_a_grid_whose_part_the_baseline_has_not_is_one_sentence(grid):
     assert "\n" not in str(caught.value)
 
 
+def test_a_grid_of_the_built_in_networks_parts_leads_to_a_grid_of_ones_own():
+    with pytest.raises(UserError, match="vary the arguments of small_vgg:make in a grid file of your own"):
+        arms_of(GRIDS["depth"], own())
+
+
 def test_a_network_without_such_an_argument_is_told_what_it_takes():
     with pytest.raises(UserError, match=r"odd_networks:Plain has no argument for dropout .* it takes width"):
         arms_of(GRIDS["dropout"], own("odd_networks:Plain"))

@@ -347,6 +347,15 @@ def test_an_accuracy_that_can_be_none_is_said_to_be_taken_as_it_is(main, capsys)
     assert "from 71.2 to 170.9 are neither shares nor percentages" in shown(main, capsys, "t.csv", "--baseline", "a")
 
 
+def test_what_rounding_adds_to_intervals_is_said(main, capsys):
+    Path("t.csv").write_text(
+        "arm,seed,acc\n" + "".join(f"{arm},{seed},7{seed}.5\n" for arm in "ab" for seed in range(3))
+    )
+    out = shown(main, capsys, "t.csv", "--baseline", "a")
+    assert "+0.00 points [-0." in out  # identical values, and yet an interval
+    assert "no less than values do that are rounded to 0.1 %." in out
+
+
 def test_colons_around_a_word_are_no_emoji(main, capsys):
     Path("t.csv").write_text(RUNS.replace("b,", "b:fire:,"))
     assert "b:fire:: " in shown(main, capsys, "t.csv", "--baseline", "a")
