@@ -436,7 +436,8 @@ class Store:
                 files.remove(folder)
         claims.remove_dead_runs(self.root)
         yesterday = time.time() - 86_400
-        for file in self.root.glob(f"studies/*/.*{files.UNFINISHED}"):
+        # Manifests and commands, and whole reports.
+        for file in self.root.glob(f"studies/*/*{files.UNFINISHED}"):
             with contextlib.suppress(OSError):
                 if file.lstat().st_mtime < yesterday:
                     files.remove(file)

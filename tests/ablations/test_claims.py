@@ -85,6 +85,23 @@ def test_what_killed_runs_left_is_cleared_away(store):
     assert not store.claim("b" * 20)
 
 
+def test_what_was_half_written_into_a_studys_folder_is_cleared_away_after_a_day(store):
+    study = store.root / "studies" / "depth"
+    left = [
+        study / ".study.json.01234567.unfinished",
+        study / "report.01234567.unfinished",
+    ]  # a file, and a whole report
+    for place in left:
+        place.mkdir(parents=True)
+        (place / "effects.csv").write_text("arm\n")
+    fresh = study / "report.89abcdef.unfinished"
+    fresh.mkdir()
+    for place in left:
+        os.utime(place, (0, 0))
+    store.remove_left_overs()
+    assert list(study.iterdir()) == [fresh]
+
+
 def test_a_copied_claim_holds_nothing(store, tmp_path):
     store.claim(KEY)
     shutil.copytree(store.root, tmp_path / "copy")
