@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.search import Searcher
 
 from ablations.driver import Driver
@@ -157,7 +159,8 @@ def train(
         ),
     )
     try:
-        tuner.fit()
+        with lost_for_any_reason():
+            tuner.fit()
     except KeyboardInterrupt:
         stopper.requested = True
     except Exception as error:
@@ -173,6 +176,27 @@ def train(
             driver.close()
     if stopper.error is not None:
         raise stopper.error
+
+
+@contextlib.contextmanager
+def lost_for_any_reason() -> Iterator[None]:
+    """A trial whose process is gone has failed, and the others go on, whatever Ray calls the reason.
+
+    Tune knows `RayActorError` alone, and ends with a RuntimeError at the `OutOfMemoryError` of Ray's memory monitor (Ray 2.60), a
+    lost object or a dead node.
+    """
+    handle = RayActorManager._actor_task_failed
+
+    def with_known_error(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=str(exception))
+        handle(manager, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = with_known_error
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = handle
 
 
 def _name(trial: Trial) -> str:

@@ -2,12 +2,15 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import ObjectLostError, OutOfMemoryError
 
 from ablations.agenda import TRIES, Agenda
 from ablations.driver import Driver
-from ablations.executor import MEMORY_WAS_SHORT
+from ablations.executor import MEMORY_WAS_SHORT, lost_for_any_reason
 from ablations.grids import GRIDS
 from ablations.job import Advance, Checkpoint, Failed, Placement
 from ablations.plan import Plan, chosen_values, make_plan, tuning_plan
@@ -134,6 +137,20 @@ def test_a_cell_whose_process_always_dies_is_given_up(plan):
         driver.lose(taken[0], "killed", short_of_memory=False)
     assert driver.agenda.is_over
     assert "its process died each time" in plan.store.failure(plan.cells[0].cell.key).sentence
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError("low on memory"), ObjectLostError("0", None, "")])
+def test_a_trial_that_ray_loses_for_any_reason_has_failed_and_tune_goes_on(error):
+    heard = []
+    actor = SimpleNamespace(actor_id="0", _on_error=lambda actor, error: heard.append(error))
+    task = SimpleNamespace(_tracked_actor=actor, _on_error=None)
+    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
+    with pytest.raises(RuntimeError):
+        RayActorManager._actor_task_failed(manager, tracked_actor_task=task, exception=error)
+    with lost_for_any_reason():
+        RayActorManager._actor_task_failed(manager, tracked_actor_task=task, exception=error)
+    assert [str(said) for said in heard] == [str(error)]
+    assert manager._failed_actor_ids == {"0"}
 
 
 def test_a_cell_that_died_for_memory_is_tried_once_more_alone(plan):

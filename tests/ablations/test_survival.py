@@ -555,3 +555,41 @@ def test_an_address_where_something_else_listens_is_one_sentence_within_half_a_m
     assert time.monotonic() - asked < 32
     assert study.process.returncode == 2
     assert errors == f"error: --address {address}: no Ray cluster answers there; start one with `ray start`\n"
+
+
+LEAKY = """
+import torch
+from torch import nn
+
+
+class Leaky(nn.Module):
+    def __init__(self, megabytes=0):
+        super().__init__()
+        self.layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 10))
+        self.megabytes, self.kept = megabytes, []
+
+    def forward(self, images):
+        if self.training:
+            self.kept.append(torch.ones(self.megabytes << 18))
+        return self.layers(images)
+"""
+
+
+def test_an_arm_that_rays_memory_monitor_ends_costs_no_other(tmp_path):
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    grid = tmp_path / "leak.yaml"
+    grid.write_text('question: Who leaks?\nbaseline: {factory: "leaky:Leaky"}\ncross: {megabytes: [0, 400]}\n')
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    kilobytes = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
+    threshold = 1 - kilobytes["MemAvailable"] / kilobytes["MemTotal"] + 0.2
+    assert threshold < 0.9, "too little memory is free"
+    study = Started(
+        arguments(tmp_path / "results", "--split.train", "2000", grid=str(grid), seeds=2),
+        env={"RAY_memory_usage_threshold": f"{threshold:.3f}"},
+    )
+    output, _ = study.process.communicate(timeout=300)
+    assert "megabytes 400, seed 0: out of memory; it is tried once more, alone" in output
+    assert "megabytes 400, seed 1 failed: out of memory, also without other cells beside it" in output
+    assert len(records(tmp_path / "results")) == 2
+    assert study.process.returncode == 1, output
+    study.wait_until_gone()
