@@ -63,11 +63,10 @@ def test_the_next_renewal_waits_until_the_last_has_cost_one_percent(folder):
 
 
 def test_the_first_renewal_too_waits_until_it_costs_one_percent(folder):
-    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, first=0.016) as renewal:
-        wait_for(renewal, folder, 1, seconds=0.4)
-        assert renewal.renewals == 0
-        wait_for(renewal, folder, 1)
-        assert renewal.renewals == 1
+    with Renewal([sys.executable, "-c", NOTE], cores=2, start=0, first=4.0) as renewal:
+        assert renewal._next - time.monotonic() > 0.9 * 4.0 / 2 / 0.01
+        renewal(folder)
+        assert renewal._process is None
 
 
 def test_a_command_that_still_runs_ends_with_the_study(folder):
