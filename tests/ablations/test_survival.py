@@ -349,7 +349,7 @@ def test_nodes_that_do_not_see_the_results_folder_finish_a_study_and_a_lost_node
     study.wait_until_gone()
     run(tmp_path / "alone", *LONGER, seeds=1)
     assert_same(tmp_path / "alone", root)
-    assert re.search("killed, or lost with its node; the cell goes on after epoch [1-9]\d?\n", output), output
+    assert re.search(r"killed, or lost with its node; the cell goes on after epoch [1-9]\d?\n", output), output
     assert "starts anew" not in output
 
 
