@@ -26,8 +26,8 @@ SHARE = 0.01
 
 class Renewal:
     """Called again and again with the study's folder, starts the command when cells have finished since it last ran, from the
-    first pair on: the baseline and another arm with one seed in common. Ends with the `with` statement, which ends a command that
-    still runs.
+    first pair on: the baseline and another arm with one seed in common. It waits until the command is worth its time. Ends with
+    the `with` statement, which ends a command that still runs.
     """
 
     def __init__(
